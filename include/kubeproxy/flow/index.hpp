@@ -1,0 +1,291 @@
+#pragma once
+
+#include "kubeproxy/flow/bucket.hpp"
+#include "kubeproxy/flow/memory.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+namespace kubeproxy {
+
+/// From hashes to flows: a bucketised cuckoo table (Erlingsson, Manasse, McSherry 2006) of 8-byte entries.
+///
+///   hash ─low 32─> first bucket ──┐        one cache line
+///     └─high 31─> tag ────────────┴─>  [header][tag,ref][tag,ref] … seven entries
+///                  └> second bucket = (spread(tag) - first) mod buckets, where an entry goes when the first is full
+///
+/// The second bucket follows from the first and the tag, and the first from the second, so that an entry is moved
+/// without its key (Fan et al., MemC3, NSDI 2013). Entries stand in their first bucket where they can, and a
+/// bucket counts those that could not: nearly every lookup touches one line.
+///
+/// Shared: a lookup takes no lock. Whoever changes where an entry stands holds the lock of its first bucket, and of the
+/// bucket it is written to or cleared from. A move writes the new place, counts the move in the first bucket's
+/// header, then clears the old place: a lookup that saw neither place sees the header changed, and looks again.
+/// Locks are taken in the order of the buckets.
+template <class Sharing, class Memory>
+class flow_index {
+    using bucket = detail::bucket<Sharing>;
+    using entry = detail::index_entry;
+
+  public:
+    enum class insertion : std::uint8_t { inserted, exists, full };
+    struct insertion_result {
+        insertion what;
+        flow_ref existing; ///< where it exists
+    };
+
+    static constexpr std::size_t slots_per_bucket = bucket::slots;
+
+    /// Room for `entries` with five in a bucket: most stand in their first one, and a search for room is short.
+    explicit flow_index(std::size_t entries) : flow_index{entries / 5 + 2, of_buckets{}} {}
+    /// \pre 0 < count < 2^32
+    [[nodiscard]] static flow_index with_buckets(std::size_t count) { return flow_index{count, of_buckets{}}; }
+
+    [[nodiscard]] std::size_t slots() const noexcept { return buckets_.size() * bucket::slots; }
+    [[nodiscard]] std::size_t bytes() const noexcept { return buckets_.bytes(); }
+
+    void prefetch(std::uint64_t hash) const noexcept { prefetch_for_read(buckets_.address(first_of(hash))); }
+
+    /// The first entry that may be of this hash's tuple; at most two lines.
+    [[nodiscard]] flow_ref candidate(std::uint64_t hash) const noexcept {
+        auto const first = first_of(hash);
+        auto const& b = buckets_[first];
+        if (auto const found = b.slots_with(label_of(hash))) return b.entry(found.first()).ref();
+        if (!b.has_displaced()) return {};
+        auto const& other = buckets_[second_of(first, label_of(hash))];
+        auto const found = other.slots_with(label_of(hash) | 1u);
+        return found ? other.entry(found.first()).ref() : flow_ref{};
+    }
+
+    /// The entry of this hash that `is_it(flow_ref)` accepts.
+    template <class Predicate>
+    [[nodiscard]] flow_ref find(std::uint64_t hash, Predicate is_it) const noexcept {
+        auto const first = first_of(hash);
+        auto const& b = buckets_[first];
+        for (;;) {
+            auto const header = b.header.load_acquire();
+            if (auto const ref = find_in(b, label_of(hash), is_it)) return ref;
+            if ((header & bucket::most_displaced) != 0)
+                if (auto const ref = find_in(buckets_[second_of(first, label_of(hash))], label_of(hash) | 1u, is_it))
+                    return ref;
+            if (!Sharing::is_shared || ((b.header.load_acquire() ^ header) & ~bucket::locked) == 0) return {};
+        }
+    }
+
+    /// \pre single worker: no entry of this hash satisfies `is_same`
+    template <class Predicate>
+    [[nodiscard]] insertion_result insert(std::uint64_t hash, flow_ref ref, Predicate is_same) noexcept;
+
+    /// Takes out the entry of exactly this flow and direction; says whether it was there.
+    bool erase(std::uint64_t hash, flow_ref ref) noexcept;
+
+  private:
+    struct of_buckets {};
+    flow_index(std::size_t count, of_buckets) : buckets_{count} { assert(count > 0 && count < 0xffff'ffffu); }
+
+    /// A label in the first bucket; plus 1 in the second.
+    [[nodiscard]] static constexpr std::uint32_t label_of(std::uint64_t hash) noexcept {
+        return static_cast<std::uint32_t>(hash >> 32) & ~1u;
+    }
+    /// Maps 32 bits to a bucket without a division (Lemire 2019).
+    [[nodiscard]] std::uint32_t scaled(std::uint32_t bits) const noexcept {
+        return static_cast<std::uint32_t>(std::uint64_t{bits} * buckets_.size() >> 32);
+    }
+    [[nodiscard]] std::uint32_t first_of(std::uint64_t hash) const noexcept {
+        return scaled(static_cast<std::uint32_t>(hash));
+    }
+    /// Its own inverse. A label's lowest bit does not count.
+    [[nodiscard]] std::uint32_t second_of(std::uint32_t bucket_of, std::uint32_t label) const noexcept {
+        auto const sum = scaled((label >> 1) * 0x9e37'79b1u);
+        return sum >= bucket_of ? sum - bucket_of : static_cast<std::uint32_t>(sum + buckets_.size() - bucket_of);
+    }
+
+    template <class Predicate>
+    [[nodiscard]] static flow_ref find_in(bucket const& b, std::uint32_t label, Predicate& is_it) noexcept {
+        for (auto found = b.slots_with(label); found; found.drop_first())
+            if (auto const e = b.entry(found.first()); e.label() == label && is_it(e.ref())) return e.ref();
+        return {};
+    }
+
+    /// Holds one bucket, or two in their order.
+    class guard {
+      public:
+        explicit guard(bucket& b) noexcept : low_{b} { low_.acquire(); }
+        guard(flow_index& index, std::uint32_t a, std::uint32_t b) noexcept
+            : low_{index.buckets_[std::min(a, b)]}, high_{a == b ? nullptr : &index.buckets_[std::max(a, b)]} {
+            low_.acquire();
+            if (high_ != nullptr) high_->acquire();
+        }
+        guard(guard const&) = delete;
+        guard& operator=(guard const&) = delete;
+        ~guard() {
+            if (high_ != nullptr) high_->release();
+            low_.release();
+        }
+
+      private:
+        bucket& low_;
+        bucket* high_ = nullptr;
+    };
+
+    /// \pre shared: the first bucket is held
+    template <class Predicate>
+    [[nodiscard]] flow_ref existing(std::uint64_t hash, Predicate& is_same) const noexcept {
+        if constexpr (!Sharing::is_shared) return {};
+        auto const first = first_of(hash);
+        auto const& b = buckets_[first];
+        if (auto const ref = find_in(b, label_of(hash), is_same)) return ref;
+        if (!b.has_displaced()) return {};
+        return find_in(buckets_[second_of(first, label_of(hash))], label_of(hash) | 1u, is_same);
+    }
+    template <class Predicate>
+    [[nodiscard]] std::optional<insertion_result> insert_in_first(std::uint64_t hash, flow_ref ref,
+                                                                  Predicate& is_same) noexcept;
+    template <class Predicate>
+    [[nodiscard]] std::optional<insertion_result> insert_in_either(std::uint64_t hash, flow_ref ref,
+                                                                   Predicate& is_same) noexcept;
+
+    /// A bucket that the search for room has reached, and the entry of the one before that could move into it.
+    struct visit {
+        std::uint32_t bucket;
+        std::uint16_t from;
+        entry mover;
+    };
+    /// Bounds what an insertion may cost: past this the index counts as full. 256 buckets reach beyond a load of 0.95.
+    static constexpr std::size_t most_visits = 256;
+    using visits = std::array<visit, most_visits>;
+
+    [[nodiscard]] bool make_room(std::uint64_t hash) noexcept;
+    [[nodiscard]] bool carry_out(visits const& seen, std::size_t last) noexcept;
+    [[nodiscard]] bool move(std::uint32_t from, std::uint32_t to, entry e) noexcept;
+
+    zeroed_array<bucket, Memory> buckets_;
+};
+
+template <class Sharing, class Memory>
+template <class Predicate>
+std::optional<typename flow_index<Sharing, Memory>::insertion_result>
+flow_index<Sharing, Memory>::insert_in_first(std::uint64_t hash, flow_ref ref, Predicate& is_same) noexcept {
+    auto& b = buckets_[first_of(hash)];
+    guard const held{b};
+    if (auto const same = existing(hash, is_same)) return insertion_result{insertion::exists, same};
+    auto const slot = b.slot_of(entry{});
+    if (slot == bucket::slots) return std::nullopt;
+    b.set(slot, entry{label_of(hash), ref});
+    return insertion_result{insertion::inserted, {}};
+}
+
+template <class Sharing, class Memory>
+template <class Predicate>
+std::optional<typename flow_index<Sharing, Memory>::insertion_result>
+flow_index<Sharing, Memory>::insert_in_either(std::uint64_t hash, flow_ref ref, Predicate& is_same) noexcept {
+    auto const first = first_of(hash), second = second_of(first, label_of(hash));
+    guard const held{*this, first, second};
+    if (auto const same = existing(hash, is_same)) return insertion_result{insertion::exists, same};
+    auto& b = buckets_[first];
+    if (auto const slot = b.slot_of(entry{}); slot != bucket::slots) {
+        b.set(slot, entry{label_of(hash), ref});
+        return insertion_result{insertion::inserted, {}};
+    }
+    auto& other = buckets_[second];
+    auto const slot = other.slot_of(entry{});
+    if (slot == bucket::slots || (b.header.load() & bucket::most_displaced) == bucket::most_displaced)
+        return std::nullopt;
+    other.set(slot, entry{label_of(hash) | 1u, ref});
+    b.change_header(bucket::one_displaced);
+    return insertion_result{insertion::inserted, {}};
+}
+
+template <class Sharing, class Memory>
+template <class Predicate>
+typename flow_index<Sharing, Memory>::insertion_result
+flow_index<Sharing, Memory>::insert(std::uint64_t hash, flow_ref ref, Predicate is_same) noexcept {
+    if (auto const done = insert_in_first(hash, ref, is_same)) return *done;
+    // Another worker may take the room that was made; each attempt then made room for somebody.
+    for (unsigned attempt = 0; attempt < (Sharing::is_shared ? 8 : 2); ++attempt) {
+        if (auto const done = insert_in_either(hash, ref, is_same)) return *done;
+        if (!make_room(hash)) break;
+    }
+    return {insertion::full, {}};
+}
+
+template <class Sharing, class Memory>
+bool flow_index<Sharing, Memory>::erase(std::uint64_t hash, flow_ref ref) noexcept {
+    auto const first = first_of(hash);
+    auto& b = buckets_[first];
+    {
+        guard const held{b};
+        if (auto const slot = b.slot_of({label_of(hash), ref}); slot != bucket::slots) {
+            b.set(slot, {});
+            return true;
+        }
+        if (!b.has_displaced()) return false;
+    }
+    auto const second = second_of(first, label_of(hash));
+    guard const held{*this, first, second};
+    if (auto const slot = b.slot_of({label_of(hash), ref}); slot != bucket::slots) {
+        b.set(slot, {});
+        return true;
+    }
+    auto& other = buckets_[second];
+    auto const slot = other.slot_of({label_of(hash) | 1u, ref});
+    if (slot == bucket::slots) return false;
+    other.set(slot, {});
+    b.change_header(std::uint64_t{0} - bucket::one_displaced);
+    return true;
+}
+
+/// Moves one entry to its other bucket, if both are still as the search saw them.
+template <class Sharing, class Memory>
+bool flow_index<Sharing, Memory>::move(std::uint32_t from, std::uint32_t to, entry e) noexcept {
+    guard const held{*this, from, to};
+    auto const old_slot = buckets_[from].slot_of(e), new_slot = buckets_[to].slot_of({});
+    if (old_slot == bucket::slots || new_slot == bucket::slots) return false;
+    auto& first = buckets_[e.is_displaced() ? to : from];
+    auto const displaced = e.is_displaced() ? std::uint64_t{0} - bucket::one_displaced : bucket::one_displaced;
+    if (!e.is_displaced() && (first.header.load() & bucket::most_displaced) == bucket::most_displaced) return false;
+    buckets_[to].set(new_slot, e.moved());
+    first.change_header(bucket::one_move + displaced);
+    buckets_[from].set(old_slot, {});
+    return true;
+}
+
+/// The moves that lead to the last bucket seen, from that end: each makes the room that the one before needs.
+template <class Sharing, class Memory>
+bool flow_index<Sharing, Memory>::carry_out(visits const& seen, std::size_t last) noexcept {
+    while (seen[last].mover) {
+        auto const from = seen[last].from;
+        if (!move(seen[from].bucket, seen[last].bucket, seen[last].mover)) return false;
+        last = from;
+    }
+    return true;
+}
+
+/// Searches breadth first, which gives the fewest moves, for a bucket with room that entries can be moved towards.
+/// True when one of the hash's two buckets may have room now.
+template <class Sharing, class Memory>
+bool flow_index<Sharing, Memory>::make_room(std::uint64_t hash) noexcept {
+    visits seen; // not initialised: its used part is
+    std::size_t count = 0;
+    auto const first = first_of(hash);
+    seen[count++] = {first, 0, {}};
+    seen[count++] = {second_of(first, label_of(hash)), 0, {}};
+    for (std::size_t at = 0; at < count; ++at) {
+        auto const& b = buckets_[seen[at].bucket];
+        for (std::size_t slot = 0; slot < bucket::slots; ++slot) {
+            auto const e = b.entry(slot);
+            if (!e) return carry_out(seen, at);
+            auto const other = second_of(seen[at].bucket, e.label());
+            if (count < most_visits && other != seen[at].bucket)
+                seen[count++] = {other, static_cast<std::uint16_t>(at), e};
+        }
+    }
+    return false;
+}
+
+} // namespace kubeproxy

@@ -1,0 +1,44 @@
+#pragma once
+
+#include "kubeproxy/flow/tuple.hpp"
+#include "kubeproxy/wire/checksum.hpp"
+
+namespace kubeproxy {
+
+/// What a translation adds to the sums that cover it (RFC 1624), computed once for a flow's direction.
+struct sum_changes {
+    std::uint16_t network = 0;   ///< of both addresses: the IPv4 header, and the pseudo-header
+    std::uint16_t transport = 0; ///< of both addresses and both ports, or the echo identifier
+};
+
+namespace detail {
+template <ip_version V>
+constexpr std::uint64_t address_sum(tuple<V> const& t) noexcept {
+    return sum_of(t.source) + sum_of(t.destination);
+}
+template <ip_version V>
+constexpr std::uint64_t port_sum(tuple<V> const& t) noexcept {
+    return std::uint64_t{t.source_port} + t.destination_port;
+}
+} // namespace detail
+
+/// The changes of a packet that came as `before` and leaves as `after`. Across families the difference of the
+/// two addresses' sums is just what the pseudo-header changes by, for the rest of it stays the same.
+template <ip_version From, ip_version To>
+[[nodiscard]] constexpr sum_changes changes_of(tuple<From> const& before, tuple<To> const& after) noexcept {
+    auto const old_network = detail::address_sum(before), new_network = detail::address_sum(after);
+    return {.network = sum_change(old_network, new_network),
+            .transport = sum_change(old_network + detail::port_sum(before), new_network + detail::port_sum(after))};
+}
+
+/// What only the ports, or the echo identifier, add.
+[[nodiscard]] constexpr std::uint16_t ports_change(sum_changes changes) noexcept {
+    return sum_change(changes.network, changes.transport);
+}
+
+/// What the way back adds.
+[[nodiscard]] constexpr sum_changes opposite(sum_changes changes) noexcept {
+    return {.network = opposite(changes.network), .transport = opposite(changes.transport)};
+}
+
+} // namespace kubeproxy

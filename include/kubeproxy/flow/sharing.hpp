@@ -1,0 +1,109 @@
+#pragma once
+
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+#include <thread>
+
+/// Who may use a table at the same time: a template argument that turns its words into atomics, or not.
+namespace kubeproxy {
+
+/// Starts to fetch the cache line; never faults, never waits.
+inline void prefetch_for_read(void const* where) noexcept { __builtin_prefetch(where, 0, 3); }
+inline void prefetch_for_write(void const* where) noexcept { __builtin_prefetch(where, 1, 3); }
+
+/// One thread at a time: plain memory.
+struct single_worker {
+    static constexpr bool is_shared = false;
+
+    template <std::unsigned_integral T>
+    class cell {
+      public:
+        [[nodiscard]] T load() const noexcept { return value_; }
+        [[nodiscard]] T load_acquire() const noexcept { return value_; }
+        void store(T value) noexcept { value_ = value; }
+        void store_release(T value) noexcept { value_ = value; }
+        /// Stores if the value is the expected one; says whether it was.
+        bool replace(T expected, T desired) noexcept {
+            if (value_ != expected) return false;
+            value_ = desired;
+            return true;
+        }
+        T exchange(T value) noexcept {
+            auto const before = value_;
+            value_ = value;
+            return before;
+        }
+        T add(T more) noexcept {
+            value_ = static_cast<T>(value_ + more);
+            return static_cast<T>(value_ - more);
+        }
+
+      private:
+        T value_;
+    };
+    struct lock {
+        void acquire() noexcept {}
+        void release() noexcept {}
+    };
+};
+
+/// Any number of threads, each inside a quiescent_domain while it holds what it found.
+struct shared_workers {
+    static constexpr bool is_shared = true;
+
+    /// A std::atomic_ref on a plain word, so that zeroed memory is an array of cells without touching it.
+    template <std::unsigned_integral T>
+    class cell {
+      public:
+        [[nodiscard]] T load() const noexcept { return ref().load(std::memory_order_relaxed); }
+        [[nodiscard]] T load_acquire() const noexcept { return ref().load(std::memory_order_acquire); }
+        void store(T value) noexcept { ref().store(value, std::memory_order_relaxed); }
+        void store_release(T value) noexcept { ref().store(value, std::memory_order_release); }
+        bool replace(T expected, T desired) noexcept {
+            return ref().compare_exchange_strong(expected, desired, std::memory_order_acq_rel,
+                                                 std::memory_order_relaxed);
+        }
+        T exchange(T value) noexcept { return ref().exchange(value, std::memory_order_acq_rel); }
+        T add(T more) noexcept { return ref().fetch_add(more, std::memory_order_relaxed); }
+
+      private:
+        [[nodiscard]] std::atomic_ref<T> ref() const noexcept { return std::atomic_ref<T>{value_}; }
+        alignas(std::atomic_ref<T>::required_alignment) mutable T value_; // mutable: a load is through atomic_ref too
+    };
+
+    class lock {
+      public:
+        void acquire() noexcept;
+        void release() noexcept { held_.store_release(0); }
+
+      private:
+        cell<std::uint32_t> held_{};
+    };
+};
+
+namespace detail {
+
+/// Waits a little longer each time it is asked; lets others run when the one waited for has lost its processor.
+class backoff {
+  public:
+    void operator()() noexcept {
+        if (++times_ > spins) std::this_thread::yield();
+#if defined(__x86_64__) || defined(__i386__)
+        else
+            __builtin_ia32_pause();
+#endif
+    }
+
+  private:
+    static constexpr unsigned spins = 1000; // some 10 us, longer than any section that is held
+    unsigned times_ = 0;
+};
+
+} // namespace detail
+
+inline void shared_workers::lock::acquire() noexcept {
+    for (detail::backoff wait; !held_.replace(0, 1);) wait();
+}
+
+} // namespace kubeproxy

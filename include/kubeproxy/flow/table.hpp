@@ -1,0 +1,241 @@
+#pragma once
+
+#include "kubeproxy/flow/directory.hpp"
+#include "kubeproxy/flow/reaper.hpp"
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+namespace kubeproxy {
+
+/// How many flows a table holds: with IPv4 on both sides, and with IPv6 on a side. Each at most 2^29.
+struct flow_table_size {
+    std::uint32_t narrow = 65536;
+    std::uint32_t wide = 65536;
+};
+
+/// What an insertion is told beside the tuples.
+struct new_flow {
+    std::uint32_t service = 0;
+    std::uint32_t backend = 0;
+    std::uint16_t generation = 0;
+    flow_state state = flow_state::other_unreplied;
+    std::uint8_t flags = 0; ///< flow_flag
+    std::chrono::seconds timeout{};
+};
+
+/// All conversations of a host: two index entries, one per direction, lead to one record.
+///
+/// For a burst: hash() and prefetch_bucket() for every packet, then candidate() and prefetch_record() for every
+/// packet, then find(), touch() and insert(). A hit reads one line of the index and the record.
+///
+/// Capacity is fixed, nothing is allocated after construction. When no record is free an insertion ends a flow that has
+/// expired or that is_evictable(), if it meets one soon (reaper.hpp).
+///
+/// Shared (Sharing = shared_workers): every caller is inside the quiescent_domain from its first candidate() or
+/// find() to its last use of what was found. A record found is not reused before that, so its tuples are
+/// read plainly; it may end at any moment, and then find() no longer returns it.
+template <class Sharing, class Memory, class Hash = flow_hash>
+class basic_flow_table {
+    using directory_type = flow_directory<Sharing, Memory, Hash>;
+
+  public:
+    using sharing_type = Sharing;
+    using body_type = typename directory_type::body_type;
+
+    basic_flow_table(flow_table_size size, std::uint64_t seed) requires(!Sharing::is_shared)
+        : flows_{size.narrow, size.wide, seed, nullptr} {}
+    /// \pre domain outlives the table
+    basic_flow_table(flow_table_size size, std::uint64_t seed, quiescent_domain& domain) requires(Sharing::is_shared)
+        : flows_{size.narrow, size.wide, seed, &domain} {}
+
+    template <ip_version V>
+    [[nodiscard]] std::uint64_t hash(tuple<V> const& t) const noexcept {
+        return flows_.hash(t);
+    }
+    void prefetch_bucket(std::uint64_t hash) const noexcept { flows_.prefetch(hash); }
+    /// Touches the index only: may be another tuple's flow, or one that has ended.
+    [[nodiscard]] flow_ref candidate(std::uint64_t hash) const noexcept { return flows_.candidate(hash); }
+    void prefetch_record(flow_ref ref) const noexcept { flows_.records().prefetch(ref); }
+
+    /// The live flow that `t` belongs to, and in which direction. `hint` is a candidate() for `hash`, or none.
+    template <ip_version V>
+    [[nodiscard]] flow_ref find(tuple<V> const& t, std::uint64_t hash, flow_ref hint = {}) const noexcept {
+        return flows_.find(t, hash, hint);
+    }
+    template <ip_version V>
+    [[nodiscard]] flow_ref find(tuple<V> const& t) const noexcept {
+        return find(t, hash(t));
+    }
+
+    [[nodiscard]] body_type& body(flow_ref ref) noexcept { return flows_.records().body(ref); }
+    [[nodiscard]] body_type const& body(flow_ref ref) const noexcept { return flows_.records().body(ref); }
+    /// Bytes of this direction's packets; wide flows only, 0 for narrow ones, whose record has no room for it.
+    [[nodiscard]] std::uint64_t bytes_of(flow_ref ref) const noexcept {
+        return ref.is_wide() ? flows_.records().wide(ref).bytes[number(ref.direction())].load() : 0;
+    }
+    /// Whether a packet of this direction leaves as IPv6.
+    [[nodiscard]] bool leaves_as_ipv6(flow_ref ref) const noexcept {
+        return flows_.records().is_ipv6(ref, opposite(ref.direction()));
+    }
+    /// The tuple with which a packet of this direction leaves. \pre leaves_as_ipv6(ref) says V
+    template <ip_version V>
+    [[nodiscard]] tuple<V> leaves_as(flow_ref ref) const noexcept {
+        return towards(flows_.records().template tuple_of<V>(ref, opposite(ref.direction())), ref.direction());
+    }
+    /// Calls f(original, translated) with the flow's tuples in their versions.
+    template <class F>
+    decltype(auto) visit_tuples(flow_ref ref, F f) const {
+        return flows_.records().visit_tuples(ref, f);
+    }
+
+    /// Enters a flow whose packets show `original` and leave as `translated`. An expired flow in the way ends.
+    template <ip_version O, ip_version T>
+    [[nodiscard]] insert_result insert(tuple<O> const& original, tuple<T> const& translated, new_flow const& what,
+                                       flow_time now) noexcept;
+    /// Fetches what insert() will need for this flow beside its packet's own bucket; early, it saves a new flow's
+    /// largest wait.
+    template <ip_version T>
+    void prefetch_insert(tuple<T> const& translated) const noexcept {
+        prefetch_bucket(hash(towards(translated, flow_direction::reply)));
+    }
+    /// No live flow's replies look like replies to `translated`.
+    template <ip_version T>
+    [[nodiscard]] bool reply_is_free(tuple<T> const& translated, flow_time now) const noexcept {
+        auto const ref = find(towards(translated, flow_direction::reply));
+        return !ref || is_expired(ref, now);
+    }
+
+    [[nodiscard]] bool is_expired(flow_ref ref, flow_time now) const noexcept { return body(ref).is_expired(now); }
+    /// Records a packet of the flow: when, how long, and what it means for the state.
+    void touch(flow_ref ref, flow_time now, transport_event event, std::uint32_t bytes,
+               timeouts const& limits) noexcept;
+    /// Ends a flow, both directions; false when it had ended.
+    bool erase(flow_ref ref) noexcept { return flows_.end(ref, flow_end::erased); }
+    /// Ends what has expired among the next `budget` records, and fetches those after them: 1-2 ns a record, and
+    /// two lines of the index for each flow that ends. Returns how many did.
+    std::size_t sweep(std::size_t budget, flow_time now) noexcept { return reaper_.sweep(flows_, budget, now); }
+    /// Ends every flow. For the control path.
+    void flush() noexcept {
+        for_each([this](flow_ref ref) { erase(ref); });
+    }
+    /// Calls f(flow_ref), original direction, for every flow. Walks all records: for the control path.
+    template <class F>
+    void for_each(F f) const {
+        auto const& records = flows_.records();
+        for (std::size_t i = 0, end = records.positions(); i < end; ++i)
+            if (auto const ref = records.at(i); records.is_settled(ref)) f(ref);
+    }
+
+    [[nodiscard]] flow_counters counters() const noexcept { return flows_.records().counters(); }
+    [[nodiscard]] flow_table_size capacity() const noexcept {
+        return {flows_.records().narrow_capacity(), flows_.records().wide_capacity()};
+    }
+    /// All memory that the table may ever touch.
+    [[nodiscard]] std::size_t bytes() const noexcept { return flows_.bytes(); }
+
+  private:
+    using records_type = typename directory_type::records_type;
+
+    /// The flow of this tuple unless it has expired, in which case it ends.
+    template <ip_version V>
+    [[nodiscard]] flow_ref in_the_way(hashed_tuple<V> const& t, flow_time now) noexcept {
+        auto const ref = flows_.find(t.value, t.hash);
+        if (!ref || !is_expired(ref, now)) return ref;
+        flows_.end(ref, flow_end::expired);
+        return {};
+    }
+    template <ip_version O, ip_version T>
+    [[nodiscard]] flow_ref take_record(std::uint64_t hash, flow_time now) noexcept;
+    template <ip_version O, ip_version T>
+    void fill(flow_ref ref, tuple<O> const& original, tuple<T> const& translated, new_flow const& what,
+              flow_time now) noexcept;
+
+    directory_type flows_;
+    flow_reaper<Sharing, directory_type> reaper_;
+};
+
+/// For one worker.
+using flow_table = basic_flow_table<single_worker, huge_page_memory>;
+/// For several workers that are in one quiescent_domain.
+using shared_flow_table = basic_flow_table<shared_workers, huge_page_memory>;
+
+template <class S, class M, class H>
+void basic_flow_table<S, M, H>::touch(flow_ref ref, flow_time now, transport_event event, std::uint32_t bytes,
+                                      timeouts const& limits) noexcept {
+    auto& b = body(ref);
+    b.last_seen.store(now.milliseconds());
+    auto& packets = b.packets[number(ref.direction())];
+    packets.store(packets.load() + 1);
+    if (ref.is_wide()) flows_.records().wide(ref).add_bytes(ref.direction(), bytes);
+    auto const raw = b.raw_state.load();
+    auto const before = b.state(), after = advance(before, ref.direction(), event);
+    if (after == before || raw != static_cast<std::uint8_t>(before)) return; // unfinished: its inserter's to change
+    if (b.raw_state.replace(raw, static_cast<std::uint8_t>(after)))
+        b.timeout.store(to_milliseconds(timeout_of(after, limits)));
+}
+
+template <class S, class M, class H>
+template <ip_version O, ip_version T>
+void basic_flow_table<S, M, H>::fill(flow_ref ref, tuple<O> const& original, tuple<T> const& translated,
+                                     new_flow const& what, flow_time now) noexcept {
+    auto& record = flows_.records().template record<O, T>(ref);
+    record.set_tuples(original, translated);
+    record.forget_bytes();
+    auto& b = record.body;
+    b.service = what.service;
+    b.backend.store(what.backend);
+    b.generation.store(what.generation);
+    b.last_seen.store(now.milliseconds());
+    b.timeout.store(to_milliseconds(what.timeout));
+    b.packets[0].store(0);
+    b.packets[1].store(0);
+    auto const changes = changes_of(original, translated);
+    b.network_change = changes.network;
+    b.transport_change = changes.transport;
+    b.flags = static_cast<std::uint8_t>(what.flags | version_flags<O, T>);
+}
+
+template <class S, class M, class H>
+template <ip_version O, ip_version T>
+insert_result basic_flow_table<S, M, H>::insert(tuple<O> const& original, tuple<T> const& translated,
+                                                new_flow const& what, flow_time now) noexcept {
+    auto const reply = flows_.hashed(towards(translated, flow_direction::reply));
+    if constexpr (std::same_as<O, T>)
+        if (original == reply.value) return {insert_outcome::reply_taken, {}}; // its own replies look like it
+    flows_.prefetch(reply.hash);
+    auto const first = flows_.hashed(original);
+    if (auto const ref = in_the_way(first, now)) return {insert_outcome::duplicate, ref};
+    auto const ref = take_record<O, T>(first.hash, now);
+    if (!ref) return {insert_outcome::full, {}};
+    fill(ref, original, translated, what, now); // while the reply's bucket comes
+    if (auto const other = in_the_way(reply, now)) {
+        flows_.records().give_back(ref, flow_end::withdrawn);
+        bool const is_same = flows_.records().is_of(original, other.mirrored()); // another worker entered it just now
+        return is_same ? insert_result{insert_outcome::duplicate, other.mirrored()}
+                       : insert_result{insert_outcome::reply_taken, other};
+    }
+    auto const result = flows_.link(ref, what.state, first, reply);
+    if (result.what == insert_outcome::full) flows_.records().template pool_for<O, T>().count_refusal(ref.index());
+    return result;
+}
+
+template <class S, class M, class H>
+template <ip_version O, ip_version T>
+flow_ref basic_flow_table<S, M, H>::take_record(std::uint64_t hash, flow_time now) noexcept {
+    auto& pool = flows_.records().template pool_for<O, T>();
+    auto const near = static_cast<std::uint32_t>(hash >> 40);
+    auto taken = pool.take(near);
+    for (unsigned attempt = 0; taken.is_full && attempt < 3; ++attempt) { // others may take what was made free
+        auto const gone = reaper_.template evict_one<O, T>(flows_, now);
+        if (!gone) break;
+        taken = pool.take(gone.index());
+    }
+    if (taken.number != 0) return records_type::template ref_to<O, T>(taken.number);
+    pool.count_refusal(near);
+    return {};
+}
+
+} // namespace kubeproxy

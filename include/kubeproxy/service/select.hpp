@@ -1,0 +1,148 @@
+#pragma once
+
+#include "kubeproxy/flow/hash.hpp"
+#include "kubeproxy/flow/tuple.hpp"
+#include "kubeproxy/service/affinity.hpp"
+#include "kubeproxy/service/maglev.hpp"
+#include "kubeproxy/service/snapshot.hpp"
+
+#include <algorithm>
+#include <cstdint>
+
+namespace kubeproxy {
+
+inline constexpr std::uint32_t no_backend = 0xffff'ffff;
+
+/// Who sent a packet, as kube-proxy's policy sees it.
+enum class origin : std::uint8_t { pod, node, external };
+
+template <ip_version V>
+[[nodiscard]] inline origin origin_of(node_addresses<V> const& node, typename V::address const& source) noexcept {
+    if (std::ranges::find(node.local, source) != node.local.end()) return origin::node;
+    bool const is_pod = std::ranges::any_of(node.pods, [&](prefix<V> const& p) { return p.contains(source); });
+    return is_pod ? origin::pod : origin::external;
+}
+
+/// Which endpoints a new flow may go to, and whether its source becomes the node's.
+struct flow_policy {
+    traffic_policy endpoints = traffic_policy::cluster;
+    bool masquerade = false;
+    [[nodiscard]] friend constexpr bool operator==(flow_policy, flow_policy) noexcept = default;
+};
+
+/// What the cluster's set-up says about masquerading.
+struct masquerade_setup {
+    bool pods_known = false; ///< a range of local pods is configured
+    bool all = false;        ///< kube-proxy's --masquerade-all
+};
+
+/// kube-proxy's truth table (nftables mode): a cluster IP follows internalTrafficPolicy, everything else
+/// externalTrafficPolicy, and only traffic from outside is bound to it, so that its source can stay.
+[[nodiscard]] constexpr flow_policy policy_for(frontend_kind kind, origin from, traffic_policy internal,
+                                               traffic_policy external, masquerade_setup setup) noexcept {
+    if (kind == frontend_kind::cluster_ip)
+        return {.endpoints = internal, .masquerade = setup.all || (setup.pods_known && from != origin::pod)};
+    if (external == traffic_policy::cluster) return {.endpoints = traffic_policy::cluster, .masquerade = true};
+    if (from == origin::external) return {.endpoints = traffic_policy::local, .masquerade = false};
+    return {.endpoints = traffic_policy::cluster, .masquerade = from == origin::node};
+}
+
+/// What is to become of a flow's first packet.
+struct selection {
+    enum class decision : std::uint8_t { not_ours, forward, reject, drop };
+
+    decision what = decision::not_ours;
+    drop_reason why = drop_reason::none; ///< of a rejection or drop
+    bool masquerade = false;
+    std::uint32_t service = no_service;
+    std::uint32_t backend = no_backend;
+};
+
+/// The hash that rings are entered with. Nodes with other instruction sets must agree on it.
+using ring_entry_hash = basic_flow_hash<multiply_mixing>;
+
+namespace detail {
+
+template <ip_version V>
+bool source_is_allowed(service_entry const& service, typename V::address const& source) noexcept {
+    if (service.source_ranges4.empty() && service.source_ranges6.empty()) return true;
+    auto const contains = [&](prefix<V> const& range) { return range.contains(source); };
+    if constexpr (std::same_as<V, ipv4>)
+        return std::ranges::any_of(service.source_ranges4, contains);
+    else
+        return std::ranges::any_of(service.source_ranges6, contains);
+}
+
+inline selection without_endpoint(selection chosen, service_entry const& service, traffic_policy endpoints) noexcept {
+    bool const elsewhere = endpoints == traffic_policy::local && service.everywhere != nullptr;
+    chosen.what = elsewhere ? selection::decision::drop : selection::decision::reject;
+    chosen.why = elsewhere ? drop_reason::no_local_endpoint : drop_reason::no_endpoints;
+    return chosen;
+}
+
+/// The backend of `ring` at this address, or none. O(backends)
+inline std::uint32_t backend_at(snapshot const& services, endpoint_ring const& ring,
+                                ipv6::address const& pod) noexcept {
+    auto const found = std::ranges::find_if(
+        ring.backends, [&](std::uint32_t place) { return services.backends[place].address == pod; });
+    return found == ring.backends.end() ? no_backend : *found;
+}
+
+} // namespace detail
+
+/// Whether a packet's client is remembered from now on: an ICMP error is no connection.
+enum class affinity_use : std::uint8_t { look, remember };
+
+/// What selection needs beside the snapshot.
+template <class Affinity>
+struct selector {
+    ring_entry_hash hash;
+    Affinity* clients;
+    flow_time now{};
+
+    /// The client's former choice where its pod still is usable; else the ring's.
+    template <ip_version V>
+    [[nodiscard]] std::uint32_t choose(snapshot const& services, service_entry const& service,
+                                       endpoint_ring const& ring, tuple<V> const& flow,
+                                       affinity_use use) const noexcept {
+        auto chosen = no_backend;
+        auto const client = affinity_key::of<V>(service.affinity_group, flow.source);
+        if (service.affinity_seconds != 0)
+            if (auto const pod = clients->find(client, now, service.affinity_seconds))
+                chosen = detail::backend_at(services, ring, *pod);
+        if (chosen == no_backend) chosen = ring.backends[pick(*ring.entries, hash(flow))];
+        if (service.affinity_seconds != 0 && use == affinity_use::remember)
+            clients->note(client, services.backends[chosen].address, now, service.affinity_seconds);
+        return chosen;
+    }
+};
+
+/// The backend of a new flow, by its first packet. O(prefix lengths in use); reads three or four cache lines.
+template <ip_version V, class Affinity>
+[[nodiscard]] inline selection select_backend(snapshot const& services, tuple<V> const& flow,
+                                              selector<Affinity> const& by, affinity_use use) noexcept {
+    using decision = selection::decision;
+    auto const* front = services.frontends<V>().find(flow.destination, flow.destination_port, flow.protocol);
+    if (front == nullptr) return {};
+    if (front->kind == frontend_kind::reject_others) return {decision::reject, drop_reason::no_endpoints};
+    if (front->kind == frontend_kind::drop_others) return {decision::drop, drop_reason::unallocated_address};
+
+    auto const& service = services.services[front->service];
+    auto const& node = services.node<V>();
+    selection chosen{.service = front->service};
+    if (!detail::source_is_allowed<V>(service, flow.source)) {
+        chosen.what = decision::drop;
+        chosen.why = drop_reason::source_not_allowed;
+        return chosen;
+    }
+    auto const policy = policy_for(front->kind, origin_of<V>(node, flow.source), service.internal, service.external,
+                                   {.pods_known = !node.pods.empty(), .all = services.masquerade_all});
+    auto const& ring = policy.endpoints == traffic_policy::local ? service.local : service.everywhere;
+    if (ring == nullptr) return detail::without_endpoint(chosen, service, policy.endpoints);
+    chosen.what = decision::forward;
+    chosen.masquerade = policy.masquerade;
+    chosen.backend = by.choose(services, service, *ring, flow, use);
+    return chosen;
+}
+
+} // namespace kubeproxy

@@ -1,0 +1,116 @@
+#pragma once
+
+#include "kubeproxy/flow/lifetime.hpp"
+#include "kubeproxy/service/address_set.hpp"
+#include "kubeproxy/service/frontend.hpp"
+#include "kubeproxy/wire/embedded_address.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace kubeproxy {
+
+/// internalTrafficPolicy and externalTrafficPolicy of a Kubernetes Service.
+enum class traffic_policy : std::uint8_t { cluster, local };
+
+/// Where a flow's destination goes: one endpoint of one service, at a fixed place of the snapshot's array.
+/// An address of IPv4 stands in the first four bytes.
+struct backend {
+    ipv6::address address{};
+    std::uint16_t port = 0; ///< 0: the packet's port is kept
+    std::uint32_t service = no_service;
+
+    template <ip_version V>
+    [[nodiscard]] typename V::address address_as() const noexcept {
+        typename V::address result;
+        std::ranges::copy_n(address.begin(), result.size(), result.begin());
+        return result;
+    }
+};
+
+/// What a known flow asks of its backend at every packet: four bytes, apart from the rest so that they stay in cache.
+/// The generation changes when the endpoint is removed, and so with every new owner of the place.
+struct backend_status {
+    std::uint16_t generation = 0;
+    bool in_use = false;
+    bool terminating = false; ///< keeps its TCP flows until they close or the drain deadline ends
+};
+
+/// A ring and the backends that its entries name. Shared by services and snapshots where it is the same.
+struct endpoint_ring {
+    std::shared_ptr<std::vector<std::uint16_t> const> entries; ///< positions in `backends`
+    std::vector<std::uint32_t> backends;                       ///< indices into snapshot::backends
+
+    [[nodiscard]] bool empty() const noexcept { return backends.empty(); }
+};
+
+/// One service port, compiled for one IP version of its clients.
+struct service_entry {
+    std::shared_ptr<endpoint_ring const> everywhere; ///< usable endpoints; null: none
+    std::shared_ptr<endpoint_ring const> local;      ///< those on this node; null: none
+    std::shared_ptr<timeouts const> lifetimes;       ///< null: the snapshot's
+    std::shared_ptr<std::string const> name;         ///< for reports: "default/web:http", or what the `ku` line said
+    std::vector<prefix<ipv4>> source_ranges4;        ///< who may come in here; both empty: everybody
+    std::vector<prefix<ipv6>> source_ranges6;
+    std::uint32_t affinity_seconds = 0; ///< session affinity ClientIP; 0: none
+    std::uint32_t affinity_group = 0;   ///< services (ports) of one Service share their clients' choice
+    std::uint8_t pod_version = 4;       ///< 4 or 6: what packets become
+    traffic_policy internal = traffic_policy::cluster;
+    traffic_policy external = traffic_policy::cluster;
+};
+
+/// What the data path knows of the node it runs on.
+template <ip_version V>
+struct node_addresses {
+    std::vector<typename V::address> local; ///< packets from these come from the node itself
+    std::vector<prefix<V>> pods;            ///< empty: no detection of local pods
+    typename V::address pool_first{};       ///< sources of masqueraded and translated flows, first to last;
+    typename V::address pool_last{};        ///< unspecified: there is none
+};
+
+/// All services at one moment: immutable once compiled, read by every worker, built by control/compile.
+/// Everything is found by index; lookup costs do not depend on how many services there are.
+struct snapshot {
+    frontend_index<ipv4> frontends4;
+    frontend_index<ipv6> frontends6;
+    std::vector<service_entry> services;
+    std::vector<backend> backends;
+    std::vector<backend_status> status; ///< as many as backends
+    address_set backend_addresses;      ///< whose packets may be replies
+    node_addresses<ipv4> node4;
+    node_addresses<ipv6> node6;
+    prefix<ipv6> nat64_prefix = local_use_nat64_prefix; ///< IPv4 clients appear behind it to IPv6 pods
+    timeouts lifetimes;
+    std::uint16_t excluded_ports_first = 0; ///< ports that are never taken as a source: node ports; 0: none
+    std::uint16_t excluded_ports_last = 0;
+    bool masquerade_all = false;
+    std::uint64_t generation = 0; ///< counts publications
+
+    template <ip_version V>
+    [[nodiscard]] frontend_index<V> const& frontends() const noexcept {
+        if constexpr (std::same_as<V, ipv4>)
+            return frontends4;
+        else
+            return frontends6;
+    }
+    template <ip_version V>
+    [[nodiscard]] node_addresses<V> const& node() const noexcept {
+        if constexpr (std::same_as<V, ipv4>)
+            return node4;
+        else
+            return node6;
+    }
+    [[nodiscard]] timeouts const& lifetimes_of(std::uint32_t service) const noexcept {
+        bool const has_own = service < services.size() && services[service].lifetimes != nullptr;
+        return has_own ? *services[service].lifetimes : lifetimes;
+    }
+    /// Whether `index` still is the backend that a flow was given.
+    [[nodiscard]] bool is_current(std::uint32_t index, std::uint16_t its_generation) const noexcept {
+        return index < status.size() && status[index].in_use && status[index].generation == its_generation;
+    }
+};
+
+} // namespace kubeproxy

@@ -1,0 +1,160 @@
+#pragma once
+
+#include "kubeproxy/control/compile.hpp"
+#include "kubeproxy/control/ku_edit.hpp"
+#include "kubeproxy/control/ku_grammar.hpp"
+#include "kubeproxy/control/publish.hpp"
+#include "kubeproxy/control/show.hpp"
+#include "kubeproxy/control/show_text.hpp"
+#include "kubeproxy/control/valid.hpp"
+#include "kubeproxy/service/publication.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace kubeproxy {
+
+/// What the data path of the host has to say. A command that asks for one that is not set is refused.
+struct controller_hooks {
+    std::function<std::string()> flows;    ///< show ku flows
+    std::function<std::string()> counters; ///< show ku counters
+    std::function<void()> flush;           ///< test ku flowtable flush
+};
+
+struct controller_options {
+    std::uint64_t seed = compiler::default_seed; ///< the same on every node that must choose the same backends
+    controller_hooks hooks = {};
+};
+
+struct command_error {
+    std::size_t line = 1; ///< from 1
+    std::string reason;
+};
+
+/// What commands answered, or the one that was refused.
+struct [[nodiscard]] command_result {
+    std::string text; ///< of the `show` lines
+    std::optional<command_error> error;
+
+    [[nodiscard]] bool ok() const noexcept { return !error; }
+};
+
+/// Configuration in, snapshots out: keeps the configuration, compiles what changes and publishes it.
+/// One thread at a time; workers go on meanwhile.
+class controller {
+  public:
+    explicit controller(service_source& source, controller_options options = {})
+        : source_{&source}, compiler_{options.seed}, publisher_{source}, hooks_{std::move(options.hooks)} {}
+
+    /// Does the lines of a text in the `ku` language: all of them, or none if one is bad. What they change is
+    /// published once; `show` and `test` lines come after that, in their order.
+    command_result apply(std::string_view text);
+    /// The same for one line.
+    command_result execute(std::string_view line) { return apply(line); }
+
+    /// For changes that no `ku` line makes: change it, then publish().
+    [[nodiscard]] valid_configuration& configuration() noexcept { return configuration_; }
+    [[nodiscard]] valid_configuration const& configuration() const noexcept { return configuration_; }
+    /// Compiles the configuration and shows it to the workers.
+    void publish() { publish(configuration_); }
+
+    /// What workers see; null: nothing was published.
+    [[nodiscard]] snapshot const* current() const noexcept { return publisher_.current(); }
+    [[nodiscard]] compiler const& compiled() const noexcept { return compiler_; }
+    [[nodiscard]] std::size_t snapshots_alive() const noexcept { return publisher_.alive(); }
+    /// Frees snapshots that no worker holds any more, as publish() does; returns how many are alive.
+    std::size_t collect() noexcept { return publisher_.collect(); }
+    /// Services as they were published last.
+    [[nodiscard]] std::vector<service_view> views() const {
+        if (current() == nullptr) return {};
+        return all_views(compiler_, *current(), *source_);
+    }
+
+  private:
+    using query = std::variant<ku_show, ku_flush>;
+
+    void publish(valid_configuration const& next);
+    [[nodiscard]] query checked(query what) const;
+    [[nodiscard]] std::string answer(query const& what) const;
+    [[nodiscard]] std::string answer(ku_show what) const;
+
+    service_source* source_;
+    valid_configuration configuration_;
+    compiler compiler_;
+    publisher publisher_;
+    controller_hooks hooks_;
+};
+
+inline command_result controller::apply(std::string_view text) {
+    std::optional<ku_edit> edit;
+    std::vector<query> queries;
+    auto const take = [&](auto const& command) {
+        if constexpr (requires(ku_edit & e) { e(command); }) {
+            if (!edit) edit.emplace(configuration_);
+            (*edit)(command);
+        } else if constexpr (requires { query{command}; }) {
+            queries.push_back(checked(command));
+        }
+    };
+    std::size_t line = 0;
+    try {
+        while (!text.empty()) {
+            ++line;
+            auto const end = std::min(text.find('\n'), text.size());
+            std::visit(take, parse_command(text.substr(0, end)));
+            text.remove_prefix(std::min(end + 1, text.size()));
+        }
+        if (edit) {
+            auto next = std::move(*edit).finish();
+            publish(next);
+            configuration_ = std::move(next);
+        }
+    } catch (ku_error const& refused) {
+        return {.text = {}, .error = command_error{line, refused.what()}};
+    }
+    command_result result;
+    for (auto const& what : queries) result.text += answer(what);
+    return result;
+}
+
+inline void controller::publish(valid_configuration const& next) {
+    auto services = compiler_.compile(next);
+    for (auto const place : compiler_.renewed_services()) source_->clear_service_traffic(place);
+    for (auto const place : compiler_.renewed_backends()) source_->clear_backend_traffic(place);
+    publisher_.publish(std::move(services));
+}
+
+inline controller::query controller::checked(query what) const {
+    bool const flush = std::holds_alternative<ku_flush>(what);
+    if (flush ? !hooks_.flush : what == query{ku_show::flows} && !hooks_.flows)
+        throw ku_error{"no flow table is attached"};
+    if (what == query{ku_show::counters} && !hooks_.counters) throw ku_error{"no counters are attached"};
+    return what;
+}
+
+inline std::string controller::answer(query const& what) const {
+    if (auto const* show = std::get_if<ku_show>(&what)) return answer(*show);
+    hooks_.flush();
+    return {};
+}
+
+inline std::string controller::answer(ku_show what) const {
+    switch (what) {
+    case ku_show::overview: return overview_text(configuration_.node(), views());
+    case ku_show::vips: return services_text(views());
+    case ku_show::vips_verbose: return verbose_text(views());
+    case ku_show::flows: return hooks_.flows();
+    case ku_show::counters: return hooks_.counters();
+    }
+    return {};
+}
+
+} // namespace kubeproxy

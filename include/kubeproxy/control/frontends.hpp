@@ -1,0 +1,86 @@
+#pragma once
+
+#include "kubeproxy/control/claims.hpp"
+#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/service/frontend.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <variant>
+#include <vector>
+
+namespace kubeproxy {
+
+/// One port of a service for the clients of one IP version, and its places in the snapshot.
+struct compiled_port {
+    std::size_t position = 0; ///< in service_configuration::ports
+    unsigned client_version = 4;
+    std::uint32_t service = no_service;
+    std::uint32_t guarded = no_service;    ///< the same for load-balancer IPs, where source ranges guard them
+    std::vector<std::uint32_t> backends{}; ///< of all its targets, in their order
+};
+
+[[nodiscard]] inline bool has_version(service_configuration const& service, unsigned version) noexcept {
+    return std::ranges::any_of(service.addresses, [version](auto const& a) { return version_of(a.where) == version; });
+}
+
+/// Whether load-balancer IPs need a service_entry of their own: node ports, external IPs and cluster IPs are open to
+/// everybody.
+[[nodiscard]] inline bool has_guarded_addresses(service_configuration const& service) noexcept {
+    auto const is_guarded = [](auto const& a) { return a.kind == service_address_kind::load_balancer_ip; };
+    return !service.source_ranges.empty() && std::ranges::any_of(service.addresses, is_guarded);
+}
+
+/// Whether both have the same frontends, given the same places.
+[[nodiscard]] inline bool same_frontends(service_configuration const& a, service_configuration const& b) {
+    return a.addresses == b.addresses && a.ports == b.ports && has_guarded_addresses(a) == has_guarded_addresses(b);
+}
+
+namespace detail {
+
+[[nodiscard]] constexpr frontend_kind kind_of(service_address_kind kind) noexcept {
+    switch (kind) {
+    case service_address_kind::vip:
+    case service_address_kind::cluster_ip: break;
+    case service_address_kind::load_balancer_ip:
+    case service_address_kind::external_ip: return frontend_kind::external;
+    }
+    return frontend_kind::cluster_ip;
+}
+
+template <ip_version V>
+void add_address(std::vector<frontend<V>>& all, service_address const& address, service_port const& port,
+                 compiled_port const& compiled) {
+    auto const* where = std::get_if<prefix<V>>(&address.where);
+    if (where == nullptr) return;
+    bool const guarded = address.kind == service_address_kind::load_balancer_ip && compiled.guarded != no_service;
+    for (auto const protocol : protocols_of(port))
+        all.push_back(
+            {*where, port.port, protocol, kind_of(address.kind), guarded ? compiled.guarded : compiled.service});
+}
+
+} // namespace detail
+
+/// Where clients of version V find this service.
+template <ip_version V>
+void add_frontends(std::vector<frontend<V>>& all, service_configuration const& service,
+                   std::span<compiled_port const> ports, std::span<typename V::address const> node_port_addresses) {
+    for (auto const& compiled : ports) {
+        if (compiled.client_version != V::number) continue;
+        auto const& port = service.ports[compiled.position];
+        for (auto const& address : service.addresses) detail::add_address(all, address, port, compiled);
+        if (port.node_port == 0) continue;
+        for (auto const& address : node_port_addresses)
+            for (auto const protocol : protocols_of(port))
+                all.push_back({prefix<V>::of(address, address_bits<V>), port.node_port, protocol,
+                               frontend_kind::external, compiled.service});
+    }
+    for (auto const& address : service.addresses)
+        if (auto const* where = std::get_if<prefix<V>>(&address.where);
+            where != nullptr && address.kind == service_address_kind::cluster_ip)
+            all.push_back({*where, 0, 0, frontend_kind::reject_others, no_service});
+}
+
+} // namespace kubeproxy

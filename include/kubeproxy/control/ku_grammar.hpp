@@ -1,0 +1,248 @@
+#pragma once
+
+#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/ku_words.hpp"
+#include "kubeproxy/control/rules.hpp"
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+/// The `ku` language: a line in, a command out. Whether the command fits the configuration is not asked here.
+namespace kubeproxy {
+
+enum class ku_action : std::uint8_t { add, del };
+
+/// ku conf [buckets <n>] [timeout <s>] [snat4 <addr>[-<addr>]] [snat6 <addr>] [nat64_prefix <prefix>/96] [node
+/// <addr>]...
+struct ku_conf {
+    std::optional<std::uint32_t> buckets{};
+    std::optional<std::uint32_t> timeout{}; ///< seconds
+    std::optional<ipv4_range> snat4{};
+    std::optional<ipv6::address> snat6{};
+    std::optional<prefix<ipv6>> nat64_prefix{};
+    std::vector<ip_address> nodes{};
+};
+
+/// ku vip <prefix> [protocol tcp|udp|sctp] [port <n>] [target_port <n>] [node_port <n>] [nat4|nat6] [new_len <n>] [del]
+struct ku_vip {
+    ip_prefix where{};
+    std::optional<service_protocol> protocol{};
+    std::optional<std::uint16_t> port{};
+    std::optional<std::uint16_t> target_port{};
+    std::optional<std::uint16_t> node_port{};
+    std::optional<pod_family> pods{};
+    std::optional<std::uint32_t> new_len{};
+    std::optional<ku_action> action{};
+};
+
+/// ku pod <vip-prefix> <address>... [weight <n>] [del]
+struct ku_pod {
+    ip_prefix where{};
+    std::vector<ip_address> addresses{};
+    std::optional<std::uint16_t> weight{};
+    std::optional<ku_action> action{};
+};
+
+/// ku set interface nat4|nat6 in <interface> [del]
+struct ku_interface {
+    interface_nat what{};
+    std::optional<ku_action> action{};
+};
+
+/// show ku | show ku vip [verbose] | show ku flows | show ku counters
+enum class ku_show : std::uint8_t { overview, vips, vips_verbose, flows, counters };
+
+/// test ku flowtable flush
+struct ku_flush {
+    [[nodiscard]] friend bool operator==(ku_flush, ku_flush) = default;
+};
+
+/// monostate: a line without a command.
+using ku_command = std::variant<std::monostate, ku_conf, ku_vip, ku_pod, ku_interface, ku_show, ku_flush>;
+
+namespace detail {
+
+[[noreturn]] inline void refuse_word(std::string_view word, std::string_view after, std::string_view known) {
+    throw ku_error{"unknown word " + quoted(word) + " after \"" + std::string{after} +
+                   "\" (known: " + std::string{known} + ')'};
+}
+
+[[nodiscard]] inline std::uint16_t ku_port(std::string_view what, ku_words& words, std::uint16_t least) {
+    return ku_number<std::uint16_t>(what, words.next("a port"), least, 65535);
+}
+
+[[nodiscard]] inline ipv4_range ku_range(std::string_view word) {
+    auto const dash = word.find('-');
+    auto const first = ku_address_of<ipv4>("snat4", word.substr(0, dash));
+    if (dash == std::string_view::npos) return {first, first};
+    return {first, ku_address_of<ipv4>("snat4", word.substr(dash + 1))};
+}
+
+[[nodiscard]] inline prefix<ipv6> ku_nat64_prefix(std::string_view word) {
+    auto const found = ku_prefix(word);
+    if (auto const* p = std::get_if<prefix<ipv6>>(&found); p != nullptr && p->length == 96) return *p;
+    throw ku_error{"nat64_prefix " + quoted(word) + ": an IPv6 prefix of length 96 is wanted"};
+}
+
+[[nodiscard]] inline service_protocol ku_protocol(std::string_view word) {
+    if (word == "tcp") return service_protocol::tcp;
+    if (word == "udp") return service_protocol::udp;
+    if (word == "sctp") return service_protocol::sctp;
+    throw ku_error{"unknown protocol " + quoted(word) + " (known: tcp, udp, sctp)"};
+}
+
+[[nodiscard]] inline std::optional<pod_family> ku_family(std::string_view word) noexcept {
+    if (word == "nat4") return pod_family::ipv4;
+    if (word == "nat6") return pod_family::ipv6;
+    return std::nullopt;
+}
+
+[[nodiscard]] inline ku_command parse_conf(ku_words words) {
+    constexpr std::uint32_t largest = std::numeric_limits<std::uint32_t>::max();
+    constexpr auto longest = static_cast<std::uint32_t>(longest_timeout.count());
+    if (words.empty()) throw ku_error{"\"ku conf\" without anything to set"};
+    ku_conf conf;
+    while (!words.empty()) {
+        auto const word = words.next();
+        if (word == "buckets") {
+            say_once(conf.buckets, word, ku_number<std::uint32_t>(word, words.next("a number"), 1, largest));
+        } else if (word == "timeout") {
+            say_once(conf.timeout, word, ku_number<std::uint32_t>(word, words.next("seconds"), 1, longest));
+        } else if (word == "snat4") {
+            say_once(conf.snat4, word, ku_range(words.next("an address or a range")));
+        } else if (word == "snat6") {
+            say_once(conf.snat6, word, ku_address_of<ipv6>(word, words.next("an address")));
+        } else if (word == "nat64_prefix") {
+            say_once(conf.nat64_prefix, word, ku_nat64_prefix(words.next("a prefix")));
+        } else if (word == "node") {
+            conf.nodes.push_back(ku_address(words.next("an address")));
+        } else {
+            refuse_word(word, "ku conf", "buckets, timeout, snat4, snat6, nat64_prefix, node");
+        }
+    }
+    return conf;
+}
+
+[[nodiscard]] inline ku_command parse_vip(ku_words words) {
+    ku_vip vip{.where = ku_prefix(words.next("a prefix"))};
+    while (!words.empty()) {
+        auto const word = words.next();
+        if (word == "protocol") {
+            say_once(vip.protocol, word, ku_protocol(words.next("tcp, udp or sctp")));
+        } else if (word == "port") {
+            say_once(vip.port, word, ku_port(word, words, 0));
+        } else if (word == "target_port") {
+            say_once(vip.target_port, word, ku_port(word, words, 1));
+        } else if (word == "node_port") {
+            say_once(vip.node_port, word, ku_port(word, words, 1));
+        } else if (auto const family = ku_family(word)) {
+            say_once(vip.pods, "nat4 or nat6", *family);
+        } else if (word == "new_len") {
+            auto const most = ring_classes.back().size;
+            say_once(vip.new_len, word, ku_number<std::uint32_t>(word, words.next("a number"), 1, most));
+        } else if (word == "del") {
+            say_once(vip.action, word, ku_action::del);
+        } else {
+            refuse_word(word, "ku vip", "protocol, port, target_port, node_port, nat4, nat6, new_len, del");
+        }
+    }
+    return vip;
+}
+
+[[nodiscard]] inline ku_command parse_pod(ku_words words) {
+    ku_pod pod{.where = ku_prefix(words.next("the prefix of a VIP"))};
+    while (!words.empty()) {
+        auto const word = words.next();
+        if (word == "weight") {
+            say_once(pod.weight, word, ku_number<std::uint16_t>(word, words.next("a number"), 0, 65535));
+        } else if (word == "del") {
+            say_once(pod.action, word, ku_action::del);
+        } else if (auto const address = parse_address(word)) {
+            pod.addresses.push_back(*address);
+        } else {
+            refuse_word(word, "ku pod", "addresses, weight, del");
+        }
+    }
+    if (pod.addresses.empty()) throw ku_error{"\"ku pod\" without the address of a pod"};
+    if (pod.action && pod.weight) throw ku_error{"weight and del do not go together"};
+    return pod;
+}
+
+[[nodiscard]] inline ku_command parse_set(ku_words words) {
+    if (auto const word = words.next("\"interface\""); word != "interface") refuse_word(word, "ku set", "interface");
+    auto const word = words.next("nat4 or nat6");
+    auto const family = ku_family(word);
+    if (!family) refuse_word(word, "ku set interface", "nat4, nat6");
+    if (auto const in = words.next("\"in\""); in != "in")
+        refuse_word(in, "ku set interface " + std::string{word}, "in");
+    ku_interface set{.what = {std::string{words.next("an interface")}, *family}, .action = {}};
+    while (!words.empty()) {
+        auto const last = words.next();
+        if (last != "del") refuse_word(last, "in " + set.what.interface, "del");
+        say_once(set.action, last, ku_action::del);
+    }
+    return set;
+}
+
+[[nodiscard]] inline ku_command parse_ku(ku_words words) {
+    auto const word = words.next("conf, vip, pod or set");
+    if (word == "conf") return parse_conf(words);
+    if (word == "vip") return parse_vip(words);
+    if (word == "pod") return parse_pod(words);
+    if (word == "set") return parse_set(words);
+    refuse_word(word, "ku", "conf, vip, pod, set");
+}
+
+inline void expect_end(ku_words words, std::string_view after) {
+    if (!words.empty())
+        throw ku_error{"unknown word " + quoted(words.next()) + ": nothing comes after \"" + std::string{after} + '"'};
+}
+
+[[nodiscard]] inline ku_command parse_show(ku_words words) {
+    if (auto const word = words.next("\"ku\""); word != "ku") refuse_word(word, "show", "ku");
+    if (words.empty()) return ku_show::overview;
+    auto const word = words.next();
+    auto what = ku_show::overview;
+    if (word == "vip") {
+        what = ku_show::vips;
+        if (auto rest = words; !rest.empty() && rest.next() == "verbose") {
+            words = rest;
+            what = ku_show::vips_verbose;
+        }
+    } else if (word == "flows") {
+        what = ku_show::flows;
+    } else if (word == "counters") {
+        what = ku_show::counters;
+    } else {
+        refuse_word(word, "show ku", "vip, flows, counters");
+    }
+    expect_end(words, "show ku " + std::string{word});
+    return what;
+}
+
+[[nodiscard]] inline ku_command parse_test(ku_words words) {
+    for (std::string_view const wanted : {"ku", "flowtable", "flush"})
+        if (auto const word = words.next(wanted); word != wanted) refuse_word(word, "test", "ku flowtable flush");
+    expect_end(words, "test ku flowtable flush");
+    return ku_flush{};
+}
+
+} // namespace detail
+
+/// Throws ku_error.
+[[nodiscard]] inline ku_command parse_command(std::string_view line) {
+    ku_words words{line};
+    if (words.empty()) return std::monostate{};
+    auto const word = words.next();
+    if (word == "ku") return detail::parse_ku(words);
+    if (word == "show") return detail::parse_show(words);
+    if (word == "test") return detail::parse_test(words);
+    throw ku_error{"unknown command " + quoted(word) + " (known: ku, show, test)"};
+}
+
+} // namespace kubeproxy

@@ -1,0 +1,93 @@
+#pragma once
+
+#include "kubeproxy/control/compile.hpp"
+#include "kubeproxy/service/counters.hpp"
+#include "kubeproxy/service/publication.hpp"
+#include "kubeproxy/service/snapshot.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+/// What `show` has to say, as data: text and JSON are made from it.
+namespace kubeproxy {
+
+/// One endpoint of one service port.
+struct endpoint_view {
+    ip_address address{};
+    std::uint16_t port = 0; ///< 0: the packet's is kept
+    endpoint is{};          ///< weight and state
+    std::size_t ring_entries = 0;
+    traffic counted{};
+};
+
+/// One service port for the clients of one IP version.
+struct service_view {
+    std::string name{};
+    std::vector<service_address> addresses{}; ///< of that version
+    unsigned client_version = 4;
+    unsigned pod_version = 4;
+    service_port port{};
+    std::size_t ring_size = 0;
+    traffic counted{};
+    std::vector<endpoint_view> endpoints{};
+};
+
+namespace detail {
+
+[[nodiscard]] inline std::vector<std::size_t> entries_by_position(endpoint_ring const& ring) {
+    std::vector<std::size_t> count(ring.backends.size());
+    for (auto const position : *ring.entries) ++count[position];
+    return count;
+}
+
+/// \pre `services` is what `compiled` was compiled into
+inline void add_endpoints(service_view& view, service_configuration const& service, compiled_port const& compiled,
+                          snapshot const& services, service_source const& source) {
+    auto const targets = targets_of(service, view.port, view.client_version);
+    for (std::size_t i = 0; i < targets.size() && i < compiled.backends.size(); ++i) {
+        auto const place = compiled.backends[i];
+        view.endpoints.push_back(
+            {targets[i].is->address, targets[i].port, *targets[i].is, 0, source.backend_traffic(place)});
+    }
+    auto const& ring = services.services[compiled.service].everywhere;
+    if (!ring) return;
+    view.ring_size = ring->entries->size();
+    auto const entries = entries_by_position(*ring);
+    for (std::size_t position = 0; position < entries.size(); ++position) {
+        auto const place = std::ranges::find(compiled.backends, ring->backends[position]);
+        if (place == compiled.backends.end()) continue;
+        view.endpoints[static_cast<std::size_t>(place - compiled.backends.begin())].ring_entries = entries[position];
+    }
+}
+
+} // namespace detail
+
+/// One service port, as it was compiled last.
+[[nodiscard]] inline service_view view_of(service_configuration const& service, compiled_port const& compiled,
+                                          snapshot const& services, service_source const& source) {
+    service_view view{.port = service.ports[compiled.position]};
+    view.name = report_name(service, view.port);
+    view.client_version = compiled.client_version;
+    view.pod_version = pod_version(service.pods, compiled.client_version);
+    for (auto const& a : service.addresses)
+        if (version_of(a.where) == compiled.client_version) view.addresses.push_back(a);
+    view.counted = source.service_traffic(compiled.service);
+    if (compiled.guarded != no_service) view.counted += source.service_traffic(compiled.guarded);
+    detail::add_endpoints(view, service, compiled, services, source);
+    return view;
+}
+
+/// All services, by slot.
+/// \pre `services` is what `compiled` compiled last
+[[nodiscard]] inline std::vector<service_view> all_views(compiler const& compiled, snapshot const& services,
+                                                         service_source const& source) {
+    std::vector<service_view> views{};
+    for (auto const& service : compiled.services())
+        for (auto const& port : service.ports) views.push_back(view_of(*service.source, port, services, source));
+    return views;
+}
+
+} // namespace kubeproxy

@@ -1,0 +1,53 @@
+#include "kubeproxy/control/places.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace kubeproxy {
+namespace {
+
+TEST(place_register, new_places_come_one_after_the_other) {
+    place_register places;
+    EXPECT_EQ(places.take(), 0u);
+    EXPECT_EQ(places.take(), 1u);
+    EXPECT_EQ(places.count(), 2u);
+    EXPECT_TRUE(places.renewed().empty());
+}
+
+TEST(place_register, a_place_comes_back_when_enough_others_wait_behind_it) {
+    place_register places;
+    std::vector<std::uint32_t> all;
+    for (std::size_t i = 0; i <= place_register::waiting_room + 1; ++i) all.push_back(places.take());
+    for (auto const place : all) places.give_back(place);
+    EXPECT_EQ(places.take(), all.size()) << "not before the next settle()";
+    places.settle();
+    EXPECT_EQ(places.take(), all[0]) << "the one that waited longest";
+    EXPECT_EQ(places.take(), all[1]);
+    EXPECT_EQ(places.take(), all.size() + 1) << "the others still wait";
+    EXPECT_EQ(std::vector(places.renewed().begin(), places.renewed().end()), (std::vector{all[0], all[1]}));
+    places.settle();
+    EXPECT_TRUE(places.renewed().empty());
+}
+
+TEST(place_register, one_that_flaps_gets_each_place_in_turn) {
+    place_register places;
+    auto place = places.take();
+    std::vector<std::uint32_t> last_use(2 * place_register::waiting_room, 0);
+    for (std::uint32_t round = 1; round <= 5000; ++round) {
+        places.settle();
+        places.give_back(place);
+        place = places.take();
+        ASSERT_LT(place, last_use.size());
+        if (last_use[place] != 0) {
+            EXPECT_GE(round - last_use[place], place_register::waiting_room);
+        }
+        last_use[place] = round;
+    }
+}
+
+} // namespace
+} // namespace kubeproxy

@@ -1,0 +1,68 @@
+#pragma once
+
+#include "kubeproxy/dataplane/burst.hpp"
+#include "kubeproxy/dataplane/context.hpp"
+#include "kubeproxy/dataplane/routed.hpp"
+#include "kubeproxy/nat/rate_limit.hpp"
+#include "kubeproxy/nat/reject.hpp"
+#include "kubeproxy/nat/tcp_reset.hpp"
+
+namespace kubeproxy {
+
+/// How TCP is told that it goes no further.
+enum class tcp_answer : std::uint8_t { silence, icmp, reset };
+
+struct answer_settings {
+    tcp_answer no_endpoints = tcp_answer::icmp;       ///< a connection to a service without endpoints
+    tcp_answer backend_removed = tcp_answer::silence; ///< a connection whose backend is gone; icmp is silence, too
+    rate_limit rate{};                                ///< of all answers
+};
+
+/// Tells the sender why its packet goes no further, in the packet's own buffer.
+template <packet_buffer P>
+class answer_stage {
+  public:
+    answer_stage(burst_context const& burst, answer_settings const& settings) noexcept
+        : burst_{&burst}, settings_{settings}, limiter_{settings.rate} {}
+
+    template <ip_version V>
+    outcome operator()(refused<P, V>& r) noexcept {
+        auto settled = r.so_far;
+        auto const why = settled.what.why();
+        auto const how = manner(why, r.headers.protocol);
+        if (how == tcp_answer::silence) return settled;
+        bool const is_reject = why == drop_reason::no_endpoints;
+        if (!limiter_.allow(burst_->clock)) {
+            if (is_reject) settled.what = verdict::drop(drop_reason::reject_rate_limited);
+            return settled;
+        }
+        auto const failed = compose(r, how);
+        if (failed == drop_reason::none)
+            settled.what = verdict::reply(why);
+        else if (is_reject)
+            settled.what = verdict::drop(failed);
+        return settled;
+    }
+
+  private:
+    [[nodiscard]] tcp_answer manner(drop_reason why, std::uint8_t protocol) const noexcept {
+        if (why == drop_reason::backend_removed)
+            return settings_.backend_removed == tcp_answer::reset ? tcp_answer::reset : tcp_answer::silence;
+        bool const is_refused_connection = why == drop_reason::no_endpoints && protocol == ip_protocol::tcp;
+        return is_refused_connection ? settings_.no_endpoints : tcp_answer::icmp;
+    }
+
+    template <ip_version V>
+    static drop_reason compose(refused<P, V>& r, tcp_answer how) noexcept {
+        bool const is_segment = r.headers.what == content::ports && !r.headers.is_fragment;
+        if (how == tcp_answer::reset && is_segment) return compose_tcp_reset<V>(*r.packet, r.headers);
+        // The address that the sender spoke to: it is the only one of ours that it surely knows.
+        return compose_icmp_error<V>(*r.packet, r.headers, r.answer, tuple_of(r.headers).destination);
+    }
+
+    burst_context const* burst_;
+    answer_settings settings_;
+    rate_limiter limiter_;
+};
+
+} // namespace kubeproxy

@@ -1,0 +1,174 @@
+#pragma once
+
+#include "kubeproxy/dataplane/answer.hpp"
+#include "kubeproxy/dataplane/bind.hpp"
+#include "kubeproxy/dataplane/burst.hpp"
+#include "kubeproxy/dataplane/fragments.hpp"
+#include "kubeproxy/dataplane/parse.hpp"
+#include "kubeproxy/dataplane/rewrite.hpp"
+#include "kubeproxy/dataplane/select.hpp"
+#include "kubeproxy/dataplane/several.hpp"
+#include "kubeproxy/dataplane/track.hpp"
+#include "kubeproxy/service/publication.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <utility>
+
+namespace kubeproxy {
+
+struct proxy_settings {
+    std::uint64_t ring_seed = 1; ///< the same on every node, or nodes behind ECMP choose differently
+    std::uint64_t seed = 1;      ///< of what clients must not foresee: source ports, places of fragments
+    worker_share share{};        ///< this worker's part of the source ports
+    translation_settings translation{};
+    fragment_settings fragments{};
+    answer_settings answers{};
+    std::size_t affinity_clients = 16384;  ///< remembered for session affinity, where the worker has its own memory
+    rate_limit new_flows{.per_second = 0}; ///< beyond it flows are not entered; 0: no limit
+    std::size_t sweep_per_burst = 16;      ///< flow records looked at for expiry with every burst
+};
+
+/// kube-proxy of stock stages: one worker.
+///
+///     parse      bytes -> headers; an ICMP error counts for the flow that it quotes
+///     fragments  a later fragment gets the ports of its first one; an early one waits for it
+///     locate     headers -> a place in the flow table                          (prefetches its index)
+///     track      place -> the flow, and where it goes; or none                 (prefetches its record)
+///     select     no flow: service -> policy -> ring -> backend
+///     bind       backend -> new addresses, a source port where one is needed; the flow is entered
+///     rewrite    addresses, ports, checksums, family
+///     answer     what is refused: an ICMP error or a TCP reset
+///
+/// The table and the source outlive the proxy; with a shared table each worker has a proxy of its own. The object stays
+/// where it is: its stages know each other's surroundings.
+template <packet_buffer P, class Table = flow_table>
+class proxy {
+  public:
+    /// Whose session affinity is shared as the flows are.
+    using affinity_type = basic_affinity_table<typename Table::sharing_type>;
+
+    static constexpr std::size_t burst_size = 32;
+    /// What a packet must have in front of it for every translation and answer to be possible.
+    static constexpr std::size_t headroom =
+        std::max({rewriter<ipv4, ipv6>::headroom, icmp_error_headroom<ipv4>, icmp_error_headroom<ipv6>});
+
+    /// A worker with a memory of its own for session affinity: for hosts with one worker.
+    proxy(Table& flows, service_source& services, proxy_settings const& settings = {})
+        : proxy{std::make_unique<affinity_type>(settings.affinity_clients, settings.seed), flows, services, settings} {}
+    /// \param clients shared by all workers, as the flows are
+    proxy(Table& flows, affinity_type& clients, service_source& services, proxy_settings const& settings = {})
+        : flows_{&flows}, services_{services}, cut_size_{detail::cut_size(settings.translation)},
+          sweep_per_burst_{settings.sweep_per_burst},
+          path_{parse_stage<P>{},
+                fragment_stage<P, burst_size>{burst_, settings.seed, settings.fragments},
+                locate_stage<P, Table>{flows},
+                track_stage<P, Table>{flows, burst_},
+                select_stage<P, affinity_type>{burst_, settings.ring_seed, clients},
+                bind_stage<P, Table>{flows, burst_, {settings.seed, settings.share, settings.new_flows}},
+                rewrite_stage<P>{settings.translation},
+                answer_stage<P>{burst_, settings.answers}} {}
+    proxy(proxy const&) = delete;
+    proxy& operator=(proxy const&) = delete;
+
+    /// Settles each packet, in order: `settle(packet, outcome)` is called once for every one when its burst is done.
+    ///
+    /// A packet that becomes several needs buffers: `spare(like, size)` returns a P*, whose bytes() are `size` bytes of
+    /// any value behind `headroom`, and which goes where `like` would go; null when there is none. What it returned is
+    /// given to `settle` once, with its own outcome.
+    /// \param now of the host's clock, from any start; it should not go back
+    template <std::invocable<P&, outcome const&> Settle, spare_source<P> Spare = no_spares>
+    void process(std::span<P> packets, std::chrono::nanoseconds now, Settle&& settle, Spare&& spare = {}) {
+        auto const milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now);
+        bool const can_spare = !std::same_as<std::remove_cvref_t<Spare>, no_spares>;
+        while (!packets.empty()) {
+            auto const burst = packets.first(std::min(packets.size(), burst_size));
+            burst_ = {
+                .services = services_.enter(), .clock = now, .now = flow_time{milliseconds}, .can_spare = can_spare};
+            path_.run(
+                burst.size(), [&](std::size_t i) { return frame<P>{&burst[i]}; }, outcomes_);
+            for (std::size_t i = 0; i < burst.size(); ++i) finish(burst[i], outcomes_[i], settle, spare);
+            release_fragments<ipv4>(settle, spare);
+            release_fragments<ipv6>(settle, spare);
+            tidy();
+            services_.leave();
+            packets = packets.subspan(burst.size());
+        }
+    }
+
+    [[nodiscard]] verdict_counters const& verdicts() const noexcept { return verdicts_; }
+    [[nodiscard]] Table& flows() const noexcept { return *flows_; }
+
+  private:
+    using path = pipeline<frame<P>, burst_size, parse_stage<P>, fragment_stage<P, burst_size>, locate_stage<P, Table>,
+                          track_stage<P, Table>, select_stage<P, affinity_type>, bind_stage<P, Table>, rewrite_stage<P>,
+                          answer_stage<P>>;
+
+    proxy(std::unique_ptr<affinity_type> clients, Table& flows, service_source& services,
+          proxy_settings const& settings)
+        : proxy{flows, *clients, services, settings} {
+        own_clients_ = std::move(clients);
+    }
+
+    template <class Settle, class Spare>
+    void finish(P& packet, outcome o, Settle& settle, Spare& spare) {
+        if (o.is_oversized) {
+            auto const tell = [&](P& piece, outcome const& of_piece) { this->tell(piece, of_piece, settle); };
+            return cut_packet(packet, o, cut_size_, spare, tell);
+        }
+        tell(packet, o, settle);
+    }
+
+    template <class Settle>
+    void tell(P& packet, outcome const& o, Settle& settle) {
+        count(o, packet.bytes().size());
+        settle(packet, o);
+    }
+
+    template <ip_version V, class Settle, class Spare>
+    void release_fragments(Settle& settle, Spare& spare) {
+        path_.template stage<1>().template release<V>([&](mutable_byte_span held, P& first) {
+            P* const packet = spare(first, held.size());
+            if (packet == nullptr) return verdicts_.count(verdict::drop(drop_reason::no_spare_packet));
+            copy_bytes(packet->bytes(), held);
+            path_.run(
+                1, [&](std::size_t) { return frame<P>{packet}; }, outcomes_);
+            finish(*packet, outcomes_[0], settle, spare);
+        });
+    }
+
+    void count(outcome const& o, std::size_t bytes) noexcept {
+        if (o.what == verdict::drop(drop_reason::fragment_held)) return;
+        verdicts_.count(o.what);
+        if (o.what.what() != action::forward || o.service == no_service) return;
+        std::size_t const flows = o.relation == flow_relation::fresh ? 1 : 0;
+        services_.counters().services.count(o.service, bytes, flows);
+        if (o.backend != no_backend) services_.counters().backends.count(o.backend, bytes, flows);
+    }
+
+    /// What every burst does a little of.
+    void tidy() noexcept {
+        (void)flows_->sweep(sweep_per_burst_, burst_.now);
+        auto& fragments = path_.template stage<1>();
+        for (auto n = fragments.expire(); n > 0; --n) verdicts_.count(verdict::drop(drop_reason::fragment_timeout));
+        for (auto n = fragments.take_evicted(); n > 0; --n)
+            verdicts_.count(verdict::drop(drop_reason::fragment_store_full));
+    }
+
+    Table* flows_;
+    std::unique_ptr<affinity_type> own_clients_; ///< null: they are shared
+    service_reader services_;
+    std::size_t cut_size_;
+    std::size_t sweep_per_burst_;
+    burst_context burst_;
+    verdict_counters verdicts_;
+    std::array<outcome, burst_size> outcomes_{};
+    path path_;
+};
+
+} // namespace kubeproxy

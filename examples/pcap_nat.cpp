@@ -1,0 +1,398 @@
+// Translates the packets of a capture as a node's service proxy would: see --help.
+
+#include "kubeproxy/control/controller.hpp"
+#include "kubeproxy/dataplane/proxy.hpp"
+
+#include "support/capture.hpp"
+#include "support/frame.hpp"
+#include "support/progress.hpp"
+#include "support/report.hpp"
+
+#include <boost/program_options.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using examples::capture_error;
+using examples::capture_reader;
+using examples::capture_writer;
+using examples::frame;
+
+/// The command line is wrong, or the configuration is.
+class usage_error : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+/// The library, configured from a file in the `ku` language: control path and data path of one worker.
+class translator {
+  public:
+    /// \param file empty: there are no services
+    translator(std::string const& file, std::uint64_t seed)
+        : control_{services_, {.seed = seed, .hooks = hooks()}}, answers_{configure(file)},
+          flows_{table_size(control_.configuration().node()), seed}, proxy_{flows_, services_, seeded(seed)} {}
+
+    /// Calls settle(frame, outcome) for each frame, in order, and for those that it took from `spares`.
+    template <class Settle>
+    void process(std::span<frame> frames, std::chrono::nanoseconds now, examples::spare_frames& spares,
+                 Settle&& settle) {
+        auto const count_and_settle = [&](frame& f, kubeproxy::outcome const& o) {
+            count_refusal(o);
+            settle(f, o);
+        };
+        proxy_.process(frames, now, count_and_settle,
+                       [&](frame const& like, std::size_t size) { return spares.take(like, size); });
+    }
+    [[nodiscard]] kubeproxy::verdict_counters const& verdicts() const noexcept { return proxy_.verdicts(); }
+
+    /// \pre `f` was settled with `o`, and not changed since
+    [[nodiscard]] examples::packet_report describe(frame& f, kubeproxy::outcome const& o) const {
+        examples::packet_report report{.verdict = o.what, .flow = name_of(o.relation)};
+        if (o.masqueraded) report.from = examples::packet_report::source::masqueraded;
+        if (o.service != kubeproxy::no_service) report.service = *control_.current()->services[o.service].name;
+        if (o.backend != kubeproxy::no_backend) report.backend = backend_text(f, o);
+        return report;
+    }
+
+    [[nodiscard]] std::vector<examples::service_report> services() const;
+
+    /// A capture of one IP version cannot hold what becomes of its packets where they change it.
+    [[nodiscard]] int written_data_link(int captured) const noexcept {
+        bool const is_too_narrow = (captured == DLT_IPV4 && changes_version<kubeproxy::ipv4>()) ||
+                                   (captured == DLT_IPV6 && changes_version<kubeproxy::ipv6>());
+        return is_too_narrow ? DLT_RAW : captured;
+    }
+
+    /// What the configuration's `show` lines said.
+    [[nodiscard]] std::string const& answers() const noexcept { return answers_; }
+
+  private:
+    /// The file is read before the first packet, so there are no flows yet to show or to flush.
+    [[nodiscard]] static kubeproxy::controller_hooks hooks() {
+        return {.flows = [] { return std::string{}; }, .counters = [] { return std::string{}; }, .flush = [] {}};
+    }
+
+    [[nodiscard]] std::string configure(std::string const& file) {
+        if (file.empty()) return {};
+        std::ifstream input{file};
+        input.peek(); // a folder can be opened; it fails here
+        if (!input.is_open() || input.bad()) throw usage_error{file + ": cannot read: " + std::strerror(errno)};
+        std::string const text{std::istreambuf_iterator<char>{input}, {}};
+        auto const result = control_.apply(text);
+        if (!result.ok())
+            throw usage_error{file + ':' + std::to_string(result.error->line) + ": " + result.error->reason};
+        return result.text;
+    }
+
+    [[nodiscard]] static kubeproxy::proxy_settings seeded(std::uint64_t seed) noexcept {
+        kubeproxy::proxy_settings settings;
+        settings.ring_seed = seed;
+        settings.seed = seed;
+        return settings;
+    }
+
+    /// A capture may hold a million flows at once; memory that no flow touches costs nothing.
+    [[nodiscard]] static kubeproxy::flow_table_size table_size(kubeproxy::node_configuration const& node) noexcept {
+        constexpr std::uint32_t least = 1u << 20, most = 1u << 24;
+        auto const flows = std::clamp(node.buckets.value_or(least), least, most);
+        return {.narrow = flows, .wide = flows};
+    }
+
+    [[nodiscard]] static std::string_view name_of(kubeproxy::flow_relation relation) noexcept {
+        switch (relation) {
+        case kubeproxy::flow_relation::none: break;
+        case kubeproxy::flow_relation::fresh: return "new";
+        case kubeproxy::flow_relation::original: return "original";
+        case kubeproxy::flow_relation::reply: return "reply";
+        case kubeproxy::flow_relation::related: return "related";
+        }
+        return "none";
+    }
+
+    /// Where the service keeps the packet's port, that is the backend's.
+    [[nodiscard]] static std::uint16_t kept_port(frame& f, kubeproxy::flow_relation relation) noexcept {
+        auto const port = [relation]<kubeproxy::ip_version V>(kubeproxy::parsed<V> const& p) -> std::uint16_t {
+            if (p.what != kubeproxy::content::ports) return 0;
+            auto const key = kubeproxy::tuple_of(p);
+            return relation == kubeproxy::flow_relation::reply ? key.source_port : key.destination_port;
+        };
+        auto const packet = kubeproxy::parse(f.bytes());
+        if (auto const* p = std::get_if<kubeproxy::parsed<kubeproxy::ipv4>>(&packet)) return port(*p);
+        if (auto const* p = std::get_if<kubeproxy::parsed<kubeproxy::ipv6>>(&packet)) return port(*p);
+        return 0;
+    }
+
+    [[nodiscard]] static std::string text(kubeproxy::ip_address const& address, std::uint16_t port) {
+        return port != 0 ? kubeproxy::to_text(address, port) : kubeproxy::to_text(address);
+    }
+
+    [[nodiscard]] std::string backend_text(frame& f, kubeproxy::outcome const& o) const {
+        auto const& services = *control_.current();
+        auto const& b = services.backends[o.backend];
+        auto const port = b.port != 0 ? b.port : kept_port(f, o.relation);
+        if (services.services[b.service].pod_version == 4) return text(b.address_as<kubeproxy::ipv4>(), port);
+        return text(b.address_as<kubeproxy::ipv6>(), port);
+    }
+
+    template <kubeproxy::ip_version V>
+    [[nodiscard]] bool changes_version() const noexcept {
+        auto const* services = control_.current();
+        return services != nullptr &&
+               std::ranges::any_of(services->frontends<V>().all(), [&](kubeproxy::frontend<V> const& f) {
+                   return f.service != kubeproxy::no_service && services->services[f.service].pod_version != V::number;
+               });
+    }
+
+    /// The library counts what it forwards; a service without backends would look as if nobody asked for it.
+    void count_refusal(kubeproxy::outcome const& o) {
+        using kubeproxy::action;
+        if (o.service == kubeproxy::no_service || o.what.what() == action::forward) return;
+        if (refused_.size() <= o.service) refused_.resize(o.service + 1);
+        ++refused_[o.service];
+    }
+    [[nodiscard]] std::uint64_t refused(std::uint32_t service) const noexcept {
+        return service < refused_.size() ? refused_[service] : 0;
+    }
+
+    kubeproxy::service_source services_;
+    kubeproxy::controller control_;
+    std::string answers_;
+    kubeproxy::flow_table flows_;
+    kubeproxy::proxy<frame> proxy_;
+    std::vector<std::uint64_t> refused_; ///< packets by service
+};
+
+std::vector<examples::service_report> translator::services() const {
+    std::vector<examples::service_report> reports;
+    for (auto const& service : control_.compiled().services()) {
+        for (auto const& port : service.ports) {
+            auto const view = view_of(*service.source, port, *control_.current(), services_);
+            auto const packets = view.counted.packets + refused(port.service) + refused(port.guarded);
+            auto& report = reports.emplace_back();
+            report.all = {view.name, packets, view.counted.flows};
+            for (auto const& e : view.endpoints)
+                report.backends.push_back({text(e.address, e.port), e.counted.packets, e.counted.flows});
+        }
+    }
+    return reports;
+}
+
+/// The frames of a capture, from the reader through the library to the writer.
+class nat_run {
+  public:
+    static constexpr std::size_t burst_size = kubeproxy::proxy<frame>::burst_size;
+    /// The library has one time for a burst, so this is how exact a flow's lifetime is.
+    static constexpr auto burst_time = 1ms;
+    static_assert(frame::front_room >= kubeproxy::proxy<frame>::headroom);
+
+    nat_run(translator& nat, capture_reader const& in, capture_writer& out, std::ostream* report)
+        : nat_{nat}, in_{in}, out_{out}, report_{report}, link_{*examples::link_layer_of(in.data_link())},
+          frames_(burst_size) {}
+
+    void take(examples::captured_packet const& packet) {
+        auto const time = std::max(in_.time_of(packet.header), now_); // a capture's clock may step back, ours must not
+        if (waiting_ == burst_size || time > burst_began_ + burst_time) flush();
+        if (packet.bytes.size() > frame::capacity || !frames_[waiting_].assign(link_, packet)) return pass_by(packet);
+        if (waiting_ == 0) burst_began_ = time;
+        now_ = time;
+        ++waiting_;
+    }
+
+    void flush() {
+        nat_.process(std::span{frames_}.first(waiting_), burst_began_, spares_,
+                     [&](frame& f, kubeproxy::outcome const& o) { settle(f, o); });
+        waiting_ = 0;
+        progress_.show(packets_);
+    }
+
+    [[nodiscard]] std::uint64_t packets() const noexcept { return packets_; }
+    [[nodiscard]] std::uint64_t not_ip() const noexcept { return not_ip_; }
+
+  private:
+    void pass_by(examples::captured_packet const& packet) {
+        flush();
+        out_.write(packet.header, packet.bytes);
+        ++not_ip_;
+        ++packets_;
+        if (report_ != nullptr) examples::write_json_line(*report_, packets_, {});
+    }
+
+    void settle(frame& f, kubeproxy::outcome const& o) {
+        if (f.from() == frame::origin::capture) {
+            ++packets_;
+            if (report_ != nullptr) examples::write_json_line(*report_, packets_, nat_.describe(f, o));
+        }
+        write(f, o.what.what());
+        if (f.from() == frame::origin::spare) spares_.give_back(f);
+    }
+
+    void write(frame& f, kubeproxy::action what) {
+        switch (what) {
+        case kubeproxy::action::forward: out_.write_whole(f.record(), f.forwarded()); break;
+        case kubeproxy::action::reply: out_.write_whole(f.record(), f.replied()); break;
+        case kubeproxy::action::pass:
+            if (f.from() == frame::origin::capture) {
+                out_.write(f.record(), f.captured());
+            } else {
+                out_.write_whole(f.record(), f.forwarded());
+            }
+            break;
+        case kubeproxy::action::drop:
+        case kubeproxy::action::count_: break;
+        }
+    }
+
+    translator& nat_;
+    capture_reader const& in_;
+    capture_writer& out_;
+    std::ostream* report_; ///< null: nobody wants one
+    examples::link_layer link_;
+    std::vector<frame> frames_;
+    examples::spare_frames spares_;
+    std::size_t waiting_ = 0;
+    std::uint64_t packets_ = 0;
+    std::uint64_t not_ip_ = 0;
+    std::chrono::nanoseconds now_{};
+    std::chrono::nanoseconds burst_began_{};
+    examples::progress progress_;
+};
+
+struct settings {
+    std::string read;
+    std::string write;
+    std::string config;
+    std::string report;
+    std::uint64_t seed = 1;
+    enum class table { none, printed } stats = table::none;
+};
+
+namespace options = boost::program_options;
+
+[[nodiscard]] options::options_description described() {
+    options::options_description all{"pcap_nat --read IN --write OUT [options]\n\n"
+                                     "Translates the packets of a capture as a node's service proxy would.\n\n"
+                                     "Options"};
+    auto add = all.add_options();
+    add("read", options::value<std::string>()->value_name("IN"),
+        "capture to read, pcap or pcapng; - is standard input");
+    add("write", options::value<std::string>()->value_name("OUT"), "capture to write, pcap; - is standard output");
+    add("config", options::value<std::string>()->value_name("FILE.ku"), "services and pods in the ku language");
+    add("report", options::value<std::string>()->value_name("FILE.jsonl"), "write what became of each packet, as JSON");
+    add("stats", "print packets by verdict, and by service and backend");
+    add("seed", options::value<std::uint64_t>()->value_name("N"), "another choice of backends and ports (default 1)");
+    add("help", "print this text");
+    return all;
+}
+
+[[nodiscard]] options::variables_map parsed(int argc, char const* const* argv,
+                                            options::options_description const& all) {
+    using namespace options::command_line_style;
+    options::variables_map found;
+    try {
+        options::command_line_parser parser{argc, argv};
+        options::store(parser.options(all).positional({}).style(unix_style & ~allow_guessing).run(), found);
+    } catch (options::error const& wrong) {
+        throw usage_error{wrong.what()};
+    }
+    return found;
+}
+
+[[nodiscard]] std::string text(options::variables_map const& found, std::string const& name) {
+    return found.contains(name) ? found[name].as<std::string>() : std::string{};
+}
+
+[[nodiscard]] settings settings_of(options::variables_map const& found) {
+    settings s{.read = text(found, "read"),
+               .write = text(found, "write"),
+               .config = text(found, "config"),
+               .report = text(found, "report")};
+    for (auto const name : {"read", "write"}) {
+        if (text(found, name).empty()) throw usage_error{std::string{"option '--"} + name + "' is missing"};
+    }
+    if (found.contains("seed")) s.seed = found["seed"].as<std::uint64_t>();
+    if (found.contains("stats")) s.stats = settings::table::printed;
+    std::error_code no_such_file;
+    if (std::filesystem::is_regular_file(s.write, no_such_file) &&
+        std::filesystem::equivalent(s.read, s.write, no_such_file)) {
+        throw usage_error{s.write + ": would be overwritten while it is read"};
+    }
+    return s;
+}
+
+[[nodiscard]] std::unique_ptr<std::ofstream> open_report(std::string const& file) {
+    if (file.empty()) return nullptr;
+    auto report = std::make_unique<std::ofstream>(file);
+    if (!*report) throw capture_error{file, std::string{"cannot open: "} + std::strerror(errno)};
+    return report;
+}
+
+void require_known_link(capture_reader const& in) {
+    auto const link = in.data_link();
+    if (examples::link_layer_of(link)) return;
+    char const* const name = pcap_datalink_val_to_name(link);
+    throw capture_error{in.file(), "link type " + (name != nullptr ? std::string{name} : std::to_string(link)) +
+                                       " is none of Ethernet, Linux cooked, raw IP"};
+}
+
+enum exit_status { all_well = 0, bad_capture = 1, bad_usage = 2 };
+
+[[nodiscard]] exit_status translate(settings const& s) {
+    translator nat{s.config, s.seed};
+    capture_reader in{s.read};
+    require_known_link(in);
+    capture_writer out{s.write, nat.written_data_link(in.data_link()), in.precision()};
+    auto const report = open_report(s.report);
+    auto& screen = s.write == "-" ? std::cerr : std::cout;
+    screen << nat.answers();
+
+    nat_run run{nat, in, out, report.get()};
+    while (auto const packet = in.next()) run.take(*packet);
+    run.flush();
+    out.finish();
+    if (report && !report->flush()) throw capture_error{s.report, "cannot write"};
+
+    if (s.stats == settings::table::printed) {
+        examples::print_verdicts(screen, nat.verdicts(), run.not_ip());
+        examples::print_services(screen, nat.services());
+    }
+    if (in.damage().empty()) return all_well;
+    std::cerr << "pcap_nat: " << in.file() << ": damaged behind packet " << run.packets() << ": " << in.damage()
+              << '\n';
+    return bad_capture;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    try {
+        auto const all = described();
+        auto const found = parsed(argc, argv, all);
+        if (found.contains("help")) {
+            std::cout << all;
+            return all_well;
+        }
+        return translate(settings_of(found));
+    } catch (usage_error const& wrong) {
+        std::cerr << "pcap_nat: " << wrong.what() << '\n';
+        return bad_usage;
+    } catch (std::exception const& wrong) {
+        std::cerr << "pcap_nat: " << wrong.what() << '\n';
+        return bad_capture;
+    }
+}

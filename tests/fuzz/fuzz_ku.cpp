@@ -1,0 +1,73 @@
+// Any text through the `ku` language: no sanitizer report, a refused text changes nothing, and a text that is taken is
+// taken again by a controller that starts from nothing, with the same result.
+
+#include "kubeproxy/control/controller.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+namespace {
+
+using namespace kubeproxy;
+
+[[noreturn]] void fail(char const* what) {
+    std::fprintf(stderr, "ku: %s\n", what);
+    std::abort();
+}
+
+std::string state(controller& control) { return control.apply("show ku\nshow ku vip verbose").text; }
+
+/// What select and the flow table rely on.
+void check(snapshot const& s) {
+    if (s.status.size() != s.backends.size()) fail("a backend has no status");
+    for (auto const& service : s.services)
+        for (auto const& ring : {service.everywhere, service.local}) {
+            if (!ring) continue;
+            if (ring->entries->empty() || ring->backends.empty()) fail("a ring is empty");
+            for (auto const position : *ring->entries)
+                if (position >= ring->backends.size()) fail("a ring names no backend");
+            for (auto const place : ring->backends)
+                if (place >= s.backends.size() || !s.status[place].in_use) fail("a ring's backend is not in use");
+        }
+    for (auto const& f : s.frontends4.all())
+        if (f.service >= s.services.size()) fail("a frontend has no service");
+    for (auto const& f : s.frontends6.all())
+        if (f.service >= s.services.size()) fail("a frontend has no service");
+}
+
+/// Large rings are no other code than small ones, but take their time.
+bool asks_for_large_rings(std::string_view text) {
+    return text.find("new_len") != text.npos || text.find("weight") != text.npos;
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
+    std::string text(size, '\0');
+    std::transform(data, data + size, text.begin(), [](std::uint8_t octet) { return static_cast<char>(octet); });
+    if (size > 4096 && asks_for_large_rings(text)) return 0;
+
+    kubeproxy::service_source source, again_source;
+    kubeproxy::controller control{source}, again{again_source};
+    for (std::string_view rest = text; !rest.empty();) {
+        auto const end = std::min(rest.find('\n'), rest.size());
+        auto const before = state(control);
+        if (!control.execute(rest.substr(0, end)).ok() && state(control) != before)
+            fail("a refused line did something");
+        if (control.current() != nullptr) check(*control.current());
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+
+    auto const empty = state(again);
+    if (!again.apply(text).ok()) {
+        if (state(again) != empty) fail("a refused text did something");
+    } else if (state(again) != state(control)) {
+        fail("a text as a whole and by its lines differ");
+    }
+    return 0;
+}

@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Who may include whom, and what each header must not hold.
+
+    include_direction.py INCLUDE_DIR    checks the tree; exit status 1 and a line for each breach
+    include_direction.py --self-test    makes bad trees and demands that each is refused
+"""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+# The rules, from the design: verdict <- wire <- flow <- {service, nat} <- dataplane; control beside them.
+# A header includes only its own folder and what stands here: a folder, or one header of it.
+MAY_INCLUDE = {
+    "verdict.hpp": [],
+    "version.hpp": [],
+    "wire": ["verdict.hpp"],
+    "flow": ["verdict.hpp", "wire"],
+    "service": ["verdict.hpp", "wire", "flow"],
+    "nat": ["verdict.hpp", "wire", "flow"],
+    "dataplane": ["verdict.hpp", "wire", "flow", "service", "nat"],
+    "control": [
+        "wire/address.hpp",
+        "wire/address_text.hpp",
+        "wire/embedded_address.hpp",
+        "flow/quiescence.hpp",
+        # what a snapshot is made of, and where it is published
+        "service/snapshot.hpp",
+        "service/frontend.hpp",
+        "service/maglev.hpp",
+        "service/ring_hash.hpp",
+        "service/publication.hpp",
+        "service/counters.hpp",
+    ],
+    "kubeproxy.hpp": ["verdict.hpp", "version.hpp", "wire", "flow", "service", "nat", "dataplane", "control"],
+}
+# Boost in the headers: which part, and where. No other part, and no Boost elsewhere.
+BOOST = {
+    "boost/endian": ["wire"],
+    "boost/json": ["control/kubernetes.hpp"],
+}
+# Nothing of an operating system's network: a DPDK host compiles no socket header.
+SYSTEM = re.compile(r"(sys/(socket|ioctl|uio|un)\.h|netinet/|arpa/|linux/|net/|netdb\.h|poll\.h|unistd\.h|pcap|asio)")
+# Memory of a packet is reached in one file.
+CASTS = re.compile(r"\breinterpret_cast\b|\bmemcpy\s*\(")
+CASTS_IN = "wire/bytes.hpp"
+# Opt-in: the umbrella does not bring it, it needs a Boost library.
+OPT_IN = "control/kubernetes.hpp"
+UMBRELLA = "kubeproxy.hpp"
+MOST_LINES = 300
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
+COMMENT_OR_LITERAL = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'', re.DOTALL)
+
+
+def folder_of(header: str) -> str:
+    return header.split("/")[0]
+
+
+def allowed(header: str, by: list[str]) -> bool:
+    return header in by or folder_of(header) in by
+
+
+def own_includes(text: str) -> list[str]:
+    return [name.removeprefix("kubeproxy/") for _, name in INCLUDE.findall(text) if name.startswith("kubeproxy/")]
+
+
+def include_breaches(header: str, text: str, headers: set[str]) -> list[str]:
+    found = []
+    for quote, name in INCLUDE.findall(text):
+        if name.startswith("kubeproxy/"):
+            other = name.removeprefix("kubeproxy/")
+            if quote != '"':
+                found.append(f"includes <{name}>: ours are written in quotes")
+            if other not in headers:
+                found.append(f"includes {name}, which does not exist")
+            elif folder_of(other) != folder_of(header) and not allowed(other, MAY_INCLUDE[folder_of(header)]):
+                found.append(f"must not include {name}")
+            if header == UMBRELLA and other == OPT_IN:
+                found.append(f"must not include {name}, which is opt-in")
+        elif quote == '"':
+            found.append(f'includes "{name}": ours are written from kubeproxy/ on, others in angle brackets')
+        elif name.startswith("boost/"):
+            part = "/".join(Path(name).with_suffix("").parts[:2])
+            if not allowed(header, BOOST.get(part, [])):
+                found.append(f"must not include {name}")
+        if SYSTEM.search(name):
+            found.append(f"must not include {name}, a system's network header")
+    return found
+
+
+def breaches_of(header: str, text: str, headers: set[str]) -> list[str]:
+    if folder_of(header) not in MAY_INCLUDE:
+        return ["is in no folder of the design"]
+    found = include_breaches(header, text, headers)
+    bare = COMMENT_OR_LITERAL.sub(" ", text)
+    if header != CASTS_IN and CASTS.search(bare):
+        found.append(f"casts or copies raw memory, which only {CASTS_IN} may")
+    if (lines := text.count("\n")) > MOST_LINES:
+        found.append(f"has {lines} lines, more than {MOST_LINES}")
+    if header == UMBRELLA and re.sub(r"^[ \t]*#.*$|\s", "", bare, flags=re.MULTILINE):
+        found.append("holds code, it may only include")
+    return found
+
+
+def cycles(texts: dict[str, str]) -> list[str]:
+    found, done, way = [], set(), []
+
+    def visit(header: str) -> None:
+        if header in way:
+            found.append(f"{header}: includes itself: {' -> '.join([*way[way.index(header):], header])}")
+        elif header not in done and header in texts:
+            way.append(header)
+            for other in own_includes(texts[header]):
+                visit(other)
+            way.pop()
+            done.add(header)
+
+    for header in sorted(texts):
+        visit(header)
+    return found
+
+
+def check(include_dir: Path) -> list[str]:
+    root = include_dir / "kubeproxy"
+    texts = {path.relative_to(root).as_posix(): path.read_text() for path in sorted(root.rglob("*.hpp"))}
+    if not texts:
+        return [f"{root} holds no header"]
+    found = [f"{header}: {breach}" for header, text in texts.items() for breach in breaches_of(header, text, set(texts))]
+    return found + cycles(texts)
+
+
+GOOD_TREE = {
+    "verdict.hpp": "",
+    "wire/bytes.hpp": "#include <boost/endian/conversion.hpp>\nauto p = reinterpret_cast<char*>(q);",
+    "wire/address.hpp": '#include "kubeproxy/verdict.hpp"',
+    "flow/table.hpp": '#include "kubeproxy/wire/address.hpp"\n// no reinterpret_cast here\nauto s = "memcpy(";',
+    "service/maglev.hpp": "",
+    "service/snapshot.hpp": '#include "kubeproxy/flow/table.hpp"\n#include "kubeproxy/service/maglev.hpp"',
+    "nat/rewrite.hpp": '#include "kubeproxy/flow/table.hpp"',
+    "dataplane/proxy.hpp": '#include "kubeproxy/nat/rewrite.hpp"\n#include "kubeproxy/service/snapshot.hpp"',
+    "control/kubernetes.hpp": '#include <boost/json.hpp>\n#include "kubeproxy/service/snapshot.hpp"',
+    "control/config.hpp": '#include "kubeproxy/wire/address.hpp"\n#include <string>',
+    "kubeproxy.hpp": '#include "kubeproxy/dataplane/proxy.hpp" // the core\n#include "kubeproxy/control/config.hpp"',
+}
+# (header, what replaces it, what the refusal must say)
+BAD_HEADERS = [
+    ("verdict.hpp", '#include "kubeproxy/wire/address.hpp"', "must not include kubeproxy/wire/address.hpp"),
+    ("wire/address.hpp", '#include "kubeproxy/flow/table.hpp"', "must not include kubeproxy/flow/table.hpp"),
+    ("flow/table.hpp", '#include "kubeproxy/service/maglev.hpp"', "must not include kubeproxy/service/maglev.hpp"),
+    ("nat/rewrite.hpp", '#include "kubeproxy/service/maglev.hpp"', "must not include kubeproxy/service/maglev.hpp"),
+    ("service/maglev.hpp", '  #  include "kubeproxy/nat/rewrite.hpp"', "must not include kubeproxy/nat/rewrite.hpp"),
+    ("dataplane/proxy.hpp", '#include "kubeproxy/control/config.hpp"', "must not include kubeproxy/control/config.hpp"),
+    ("control/config.hpp", '#include "kubeproxy/dataplane/proxy.hpp"', "must not include kubeproxy/dataplane/proxy.hpp"),
+    ("control/config.hpp", '#include "kubeproxy/wire/bytes.hpp"', "must not include kubeproxy/wire/bytes.hpp"),
+    ("flow/table.hpp", "#include <boost/endian/conversion.hpp>", "must not include boost/endian/conversion.hpp"),
+    ("control/config.hpp", "#include <boost/json.hpp>", "must not include boost/json.hpp"),
+    ("control/config.hpp", "#include <boost/asio/ip/address.hpp>", "must not include boost/asio/ip/address.hpp"),
+    ("wire/address.hpp", "#include <arpa/inet.h>", "a system's network header"),
+    ("wire/address.hpp", "#include <kubeproxy/verdict.hpp>", "in quotes"),
+    ("wire/address.hpp", '#include "bytes.hpp"', "from kubeproxy/ on"),
+    ("wire/address.hpp", '#include "kubeproxy/wire/gone.hpp"', "does not exist"),
+    ("wire/address.hpp", "auto p = reinterpret_cast<char*>(q);", "casts or copies raw memory"),
+    ("nat/rewrite.hpp", "void f() { std::memcpy(a, b, 4); }", "casts or copies raw memory"),
+    ("nat/rewrite.hpp", "\n" * (MOST_LINES + 1), "more than 300"),
+    ("kubeproxy.hpp", "inline int answer;", "holds code"),
+    ("kubeproxy.hpp", '#include "kubeproxy/control/kubernetes.hpp"', "which is opt-in"),
+    ("service/maglev.hpp", '#include "kubeproxy/service/snapshot.hpp"', "includes itself"),
+    ("utils/misc.hpp", "", "in no folder of the design"),
+]
+
+
+def refusals(tree: dict[str, str]) -> list[str]:
+    with tempfile.TemporaryDirectory() as temporary:
+        for header, text in tree.items():
+            path = Path(temporary) / "kubeproxy" / header
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{text}\n")
+        return check(Path(temporary))
+
+
+def self_test() -> list[str]:
+    failed = [f"the good tree is refused: {breach}" for breach in refusals(GOOD_TREE)]
+    for header, text, expected in BAD_HEADERS:
+        found = refusals({**GOOD_TREE, header: text})
+        if not any(expected in breach for breach in found):
+            failed.append(f"{header} with {text.strip()!r} is not refused with {expected!r}, but {found}")
+    with tempfile.TemporaryDirectory() as empty:
+        if not check(Path(empty)):
+            failed.append("a tree without headers is not refused")
+    return failed
+
+
+def main() -> int:
+    if len(sys.argv) != 2:
+        print(__doc__)
+        return 2
+    found = self_test() if sys.argv[1] == "--self-test" else check(Path(sys.argv[1]))
+    print("\n".join(found) or "no breach")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

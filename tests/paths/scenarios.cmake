@@ -1,0 +1,44 @@
+# The captures of the conformance folder through pcap_nat, a test per scenario. The folder is looked up when ctest
+# runs, so that KUBEPROXY_CONFORMANCE may change without configuring anew.
+
+find_program(KUBEPROXY_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH) # the one that sees Debian's python3-scapy
+find_program(KUBEPROXY_PYTHON python3 REQUIRED)
+mark_as_advanced(KUBEPROXY_PYTHON)
+
+set(tool "")
+if(TARGET pcap_nat)
+    set(tool $<TARGET_FILE:pcap_nat>)
+endif()
+file(CONFIGURE OUTPUT scenarios.cmake.in @ONLY CONTENT [[
+set(tool "@tool@")
+set(folder "$ENV{KUBEPROXY_CONFORMANCE}")
+if(NOT folder)
+    set(folder "@PROJECT_SOURCE_DIR@/../shared/conformance")
+endif()
+file(GLOB checks "${folder}/scenarios/*/check.py")
+if(NOT tool OR NOT checks)
+    if(NOT tool)
+        set(why "pcap_nat is not built")
+    else()
+        set(why "${folder}/scenarios holds no scenario")
+    endif()
+    add_test(scenarios sh -c "echo 'SKIP: ${why}'; exit 77")
+    set_tests_properties(scenarios PROPERTIES SKIP_RETURN_CODE 77)
+endif()
+foreach(check IN LISTS checks)
+    if(tool)
+        get_filename_component(directory "${check}" DIRECTORY)
+        get_filename_component(name "${directory}" NAME)
+        add_test("scenario.${name}" "@KUBEPROXY_PYTHON@" -B "${folder}/scenarios/run_scenarios.py" --tool "'${tool}'" "${name}")
+        set_tests_properties("scenario.${name}" PROPERTIES LABELS scenario TIMEOUT 300)
+    endif()
+endforeach()
+]])
+file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/scenarios.cmake INPUT ${CMAKE_CURRENT_BINARY_DIR}/scenarios.cmake.in)
+set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${CMAKE_CURRENT_BINARY_DIR}/scenarios.cmake)
+
+if(TARGET pcap_nat)
+    add_test(NAME pcap_nat COMMAND ${KUBEPROXY_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/paths/pcap_nat_test.py
+                                   $<TARGET_FILE:pcap_nat>)
+    set_tests_properties(pcap_nat PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+endif()

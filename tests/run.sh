@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# The whole test suite, from a fresh Debian 12 on: installs what is missing, builds and tests.
+#   tests/run.sh           everything
+#   tests/run.sh --quick   one optimised build with assertions, and its tests
+# KUBEPROXY_BUILD_DIR: where the build trees go (build/). KUBEPROXY_CONFORMANCE: see ../shared/conformance.
+# The last line sums what ctest reported in every stage, and one check for each stage that is no ctest.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+. tests/support/requirements.sh
+
+quick=no
+case "${1-}" in
+'') ;;
+--quick) quick=yes ;;
+*) echo "usage: tests/run.sh [--quick]" >&2; exit 2 ;;
+esac
+
+build=${KUBEPROXY_BUILD_DIR:-build}
+mkdir -p "$build" && build=$(cd "$build" && pwd) || exit 2
+jobs=$(nproc)
+passed=0 failed=0 skipped=0 failures=()
+
+packages=(g++ cmake ninja-build python3 python3-scapy libboost1.81-dev libboost-program-options1.81-dev
+    libboost-json1.81-dev libgtest-dev libbenchmark-dev libpcap-dev)
+[ $quick = yes ] || packages+=(clang libclang-rt-14-dev clang-format clang-tidy util-linux)
+require "${packages[@]}" || { echo "the packages could not be installed" >&2; exit 1; }
+
+# check NAME COMMAND...: one check, shown whole only when it fails.
+check() {
+    local name=$1 log=$build/log.$1
+    shift
+    if "$@" >"$log" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1)) failures+=("$name")
+        cat "$log"
+        return 1
+    fi
+}
+
+configure_and_build() { # TREE OPTION...
+    local tree=$build/$1
+    shift
+    cmake -G Ninja -S . -B "$tree" "$@" && cmake --build "$tree" --parallel "$jobs"
+}
+
+# numbers_of REPORT: the tests, failures and skips in a JUnit report of ctest, zeros when there is none; names the
+# skipped ones beside that.
+numbers_of() {
+    /usr/bin/python3 - "$1" <<'end'
+import re, sys, xml.etree.ElementTree as xml
+try:
+    suite = xml.parse(sys.argv[1]).getroot()
+except (OSError, xml.ParseError):
+    sys.exit(print(0, 0, 0))
+for case in suite.iter("testcase"):
+    if case.get("status") in ("notrun", "disabled"):
+        why = re.search(r"(?:: Skipped\n|SKIP: )(.*)", case.findtext("system-out") or "")
+        print(f"   skipped: {case.get('name')}:", why[1] if why else "no reason given", file=sys.stderr)
+print(suite.get("tests"), suite.get("failures"), int(suite.get("skipped")) + int(suite.get("disabled")))
+end
+}
+
+# ctest_in TREE OPTION...: adds to the sums what ctest wrote in its report, not what it printed.
+ctest_in() {
+    local tree=$1 report=$build/$1/report.xml status tests failures_here skipped_here
+    shift
+    rm -f "$report"
+    "${personality[@]}" ctest --test-dir "$build/$tree" --parallel "$jobs" --no-tests=error --output-on-failure \
+        --output-junit "$report" "$@" >"$build/log.$tree.ctest" 2>&1
+    status=$?
+    [ $status -eq 0 ] || grep -v -E '^ *(Start +[0-9]|[0-9]+/[0-9]+ Test .* Passed )' "$build/log.$tree.ctest"
+    read -r tests failures_here skipped_here < <(numbers_of "$report")
+    # A ctest that failed without naming a test (none found, a crash of ctest itself) is a failure too.
+    if [ $status -ne 0 ] && [ "$failures_here" -eq 0 ]; then failures_here=1 tests=$((tests + 1)); fi
+    [ "$failures_here" -eq 0 ] || failures+=("$tree: $failures_here")
+    local passed_here=$((tests - failures_here - skipped_here))
+    passed=$((passed + passed_here)) failed=$((failed + failures_here)) skipped=$((skipped + skipped_here))
+    echo "   $tree: $passed_here passed, $failures_here failed, $skipped_here skipped"
+}
+
+# stage TITLE COMMAND...
+stage() {
+    local title=$1 begin=$SECONDS
+    shift
+    echo "== $title"
+    "$@"
+    echo "   $((SECONDS - begin)) s"
+}
+
+# ThreadSanitizer of g++ 12 does not start where the kernel randomises addresses by more than 28 bits.
+personality=()
+
+main() {
+    check main.build configure_and_build main -D CMAKE_CXX_COMPILER=g++ && ctest_in main
+}
+
+address_sanitizer() {
+    check asan.build configure_and_build asan -D CMAKE_CXX_COMPILER=g++ -D KUBEPROXY_SANITIZE=address,undefined \
+        -D KUBEPROXY_BUILD_BENCH=OFF && ctest_in asan
+}
+
+thread_sanitizer() {
+    setarch --addr-no-randomize true 2>/dev/null && personality=(setarch --addr-no-randomize)
+    check tsan.build configure_and_build tsan -D CMAKE_CXX_COMPILER=g++ -D KUBEPROXY_SANITIZE=thread \
+        -D KUBEPROXY_BUILD_BENCH=OFF -D KUBEPROXY_BUILD_EXAMPLES=OFF && ctest_in tsan
+    personality=()
+}
+
+clang() {
+    check clang.build configure_and_build clang -D CMAKE_CXX_COMPILER=clang++ && ctest_in clang --label-exclude '^package$'
+}
+
+own_sources() { find include tests bench examples -name '*.[ch]pp' -print0; }
+
+format() { own_sources | xargs -0 clang-format --style=file --dry-run -Werror; }
+
+# The unit that includes every header, and the programs: what they instantiate is seen as it is used. A unit is read
+# again only when a header or it changed.
+tidy() {
+    local unit stamp units=()
+    for unit in "$build"/clang/tests/package/first_unit.cpp examples/*.cpp; do
+        [ -e "$unit" ] || continue
+        stamp=$build/clang/tidied.$(basename "$unit")
+        if [ ! -e "$stamp" ] || [ -n "$(find include examples .clang-tidy "$unit" -newer "$stamp" -print -quit)" ]; then
+            units+=("$unit")
+        fi
+    done
+    [ ${#units[@]} -eq 0 ] || printf '%s\n' "${units[@]}" | xargs -P "$jobs" -I{} sh -c \
+        'touch "$2/begun.$(basename "$1")" && clang-tidy --quiet -p "$2" "$1" &&
+         mv "$2/begun.$(basename "$1")" "$2/tidied.$(basename "$1")"' tidy {} "$build/clang"
+}
+
+lint() {
+    check format format
+    check tidy tidy
+}
+
+if [ $quick = no ]; then
+    stage "g++, AddressSanitizer and UndefinedBehaviorSanitizer" address_sanitizer
+    stage "g++, ThreadSanitizer: the tests that start threads" thread_sanitizer
+    stage "clang++" clang
+    stage "clang-format, clang-tidy" lint
+fi
+stage "g++ -O2 with assertions, benchmarks, scenarios, package" main
+
+[ ${#failures[@]} -eq 0 ] || printf 'failed: %s\n' "${failures[@]}"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

@@ -1,9 +1,11 @@
 #include "kubeproxy/flow/port_pool.hpp"
+#include "kubeproxy/flow/table.hpp"
 
 #include <gtest/gtest.h>
 
 #include <array>
 #include <bit>
+#include <chrono>
 #include <map>
 #include <set>
 #include <string>
@@ -100,6 +102,27 @@ TEST(port_pool, every_port_once_towards_one_remote_then_none_then_again) {
     while (!take(1)) ++calls;
     EXPECT_EQ(in_order.back(), in_order[100]);
     EXPECT_LE(calls, 64'512 / 64 + 1);
+}
+
+TEST(port_pool, with_a_table_live_flows_keep_their_ports_and_expired_ones_give_them_back) {
+    basic_flow_table<single_worker, standard_memory> table{{.narrow = 80'000, .wide = 0}, 1};
+    port_pool<ipv4> pool{11};
+    new_flow const flow{.state = flow_state::udp_replied, .timeout = std::chrono::seconds{60}};
+    auto const connect = [&](std::uint32_t client, flow_time now) {
+        auto const original = from(0x0a00'0000 + client, 40'000);
+        auto const chosen = pool.choose(one_address, original, towards(0xcb00'7101),
+                                        [&](tuple<ipv4> const& t) { return table.reply_is_free(t, now); });
+        if (!chosen) return false;
+        EXPECT_EQ(table.insert(original, *chosen, flow, now).what, insert_outcome::inserted) << client;
+        return true;
+    };
+    std::uint32_t connected = 0, again = 0;
+    for (std::uint32_t i = 0; i < 70'000; ++i) connected += connect(i, flow_time::of(0)) ? 1u : 0u;
+    EXPECT_EQ(connected, 64'512u);
+    EXPECT_FALSE(connect(80'000, flow_time::of(59'999)));
+    for (std::uint32_t i = 0; i < 64'512; ++i) again += connect(100'000 + i, flow_time::of(60'000)) ? 1u : 0u;
+    EXPECT_EQ(again, 64'512u) << "after their timeout, without a sweep";
+    EXPECT_EQ(table.counters().expired, 64'512u);
 }
 
 TEST(port_pool, the_port_longest_unused_comes_next) { // RFC 6056 section 3.1: reuse as late as possible

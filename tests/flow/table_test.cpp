@@ -301,6 +301,25 @@ TYPED_TEST(table_test, eviction_takes_the_expired_one_then_the_longest_silent) {
     EXPECT_EQ(table.counters().expired, 1u);
 }
 
+TYPED_TEST(table_test, a_flow_that_is_heard_from_outlives_silent_ones) {
+    auto table = this->make({.narrow = 128, .wide = 0});
+    constexpr new_flow one_way{.state = flow_state::udp_unreplied, .timeout = 3000s};
+    std::uint32_t refused = 0;
+    for (std::uint32_t i = 0; i < 2000; ++i) {
+        this->burst();
+        auto const now = at(std::chrono::milliseconds{i});
+        refused +=
+            table.insert(client_to_vip<ipv4>(i), client_to_pod<ipv4>(i), one_way, now).what == insert_outcome::inserted
+                ? 0u
+                : 1u;
+        auto const heard = table.find(client_to_vip<ipv4>(5));
+        ASSERT_EQ(static_cast<bool>(heard), i >= 5) << i;
+        if (heard) table.touch(heard, now, transport_event::packet, 60, {});
+    }
+    EXPECT_EQ(refused, 0u);
+    EXPECT_EQ(table.counters().evicted, 2000u - 128u);
+}
+
 /// Issue-sized floods run in the benchmark; here the table is filled more than ten times over.
 TYPED_TEST(table_test, a_flood_of_half_open_flows_evicts_no_established_one) {
     auto table = this->make({.narrow = 65'536, .wide = 0});

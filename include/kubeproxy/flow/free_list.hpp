@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 namespace kubeproxy::detail {
 
@@ -65,15 +66,14 @@ class free_queue {
 
   private:
     void let_pass() noexcept {
-        if (waiting_ != 0 && domain_->has_passed(epoch_)) {
-            safe_ += waiting_;
-            waiting_ = 0;
-        }
-        if (waiting_ == 0 && later_ != 0) {
-            epoch_ = domain_->advance();
-            waiting_ = later_;
-            later_ = 0;
-        }
+        accept_waiting();
+        if (waiting_ != 0 || later_ == 0) return;
+        epoch_ = domain_->advance();
+        waiting_ = std::exchange(later_, 0);
+        if (safe_ == 0) accept_waiting(); // nobody may be inside
+    }
+    void accept_waiting() noexcept {
+        if (waiting_ != 0 && domain_->has_passed(epoch_)) safe_ += std::exchange(waiting_, 0);
     }
 
     zeroed_array<std::uint32_t, Memory> numbers_;

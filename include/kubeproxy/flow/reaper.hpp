@@ -61,15 +61,20 @@ class flow_reaper {
     /// always.
     static constexpr std::uint32_t stride = width - 1;
 
-    /// A flow, and the state in which it may be ended.
+    /// A flow, and in what state and since when silent it was worth least.
     struct pick {
         flow_ref ref;
         flow_state state = flow_state::none;
+        std::uint32_t last_seen = 0; ///< its low 24 bits
         [[nodiscard]] static pick from_bits(std::uint64_t bits) noexcept {
-            return {flow_ref::from_bits(static_cast<std::uint32_t>(bits)), static_cast<flow_state>(bits >> 32)};
+            return {flow_ref::from_bits(static_cast<std::uint32_t>(bits)), static_cast<flow_state>(bits >> 32 & 0xff),
+                    static_cast<std::uint32_t>(bits >> 40)};
         }
         [[nodiscard]] std::uint64_t bits() const noexcept {
-            return std::uint64_t{static_cast<std::uint8_t>(state)} << 32 | ref.bits();
+            return std::uint64_t{last_seen} << 40 | std::uint64_t{static_cast<std::uint8_t>(state)} << 32 | ref.bits();
+        }
+        [[nodiscard]] static std::uint32_t last_seen_of(typename Directory::body_type const& body) noexcept {
+            return body.last_seen.load() & 0xff'ffffu;
         }
     };
     struct alignas(64) clock_hand {
@@ -80,10 +85,10 @@ class flow_reaper {
     /// The flow, if it could be ended.
     [[nodiscard]] static flow_ref end_picked(Directory& flows, pick p, flow_time now) noexcept {
         if (!p.ref || !flows.records().is_settled(p.ref)) return {};
-        bool const ended = flows.records().body(p.ref).is_expired(now)
-                               ? flows.end(p.ref, flow_end::expired)
-                               : is_evictable(p.state) &&
-                                     flows.end_in_state(p.ref, static_cast<std::uint8_t>(p.state), flow_end::evicted);
+        auto const& body = flows.records().body(p.ref);
+        if (body.is_expired(now)) return flows.end(p.ref, flow_end::expired) ? p.ref : flow_ref{};
+        if (!is_evictable(p.state) || pick::last_seen_of(body) != p.last_seen) return {};
+        bool const ended = flows.end_in_state(p.ref, static_cast<std::uint8_t>(p.state), flow_end::evicted);
         return ended ? p.ref : flow_ref{};
     }
 
@@ -130,7 +135,7 @@ flow_reaper<Sharing, Directory>::pick_next(Directory& flows, clock_hand& hand, f
         auto const silence = now.since(flow_time::of(body.last_seen.load()));
         if (!expired && !is_evictable(state)) continue;
         if (best.ref && !expired && silence <= longest) continue;
-        best = {ref, state};
+        best = {ref, state, pick::last_seen_of(body)};
         if (expired) break;
         longest = silence;
     }

@@ -26,7 +26,8 @@ namespace kubeproxy {
 
 namespace flow_flag {
 inline constexpr std::uint8_t masqueraded = 0x01; ///< the source changed, so that replies come back here
-inline constexpr std::uint8_t original_ipv6 = 0x40, translated_ipv6 = 0x80; ///< set by the table
+inline constexpr unsigned original_ipv6_bit = 6;  ///< set by the table; translated_ipv6 is the next one
+inline constexpr std::uint8_t original_ipv6 = 0x40, translated_ipv6 = 0x80;
 } // namespace flow_flag
 
 /// The part that narrow and wide records share. What is not a cell does not change while the flow lives.
@@ -84,8 +85,7 @@ struct alignas(128) wide_record {
     std::array<typename Sharing::template cell<std::uint64_t>, 2> bytes; ///< by direction
 
     [[nodiscard]] bool is_ipv6(flow_direction d) const noexcept {
-        return (body.flags & (d == flow_direction::original ? flow_flag::original_ipv6 : flow_flag::translated_ipv6)) !=
-               0;
+        return (body.flags >> (flow_flag::original_ipv6_bit + number(d)) & 1) != 0;
     }
     /// \pre is_ipv6(d) says V
     template <ip_version V>

@@ -35,9 +35,10 @@ namespace detail {
     return {std::rotl(w[0], 32 * static_cast<int>(d)), detail::ports_towards(w[1], d)};
 }
 [[nodiscard]] constexpr tuple_words<ipv6> towards(tuple_words<ipv6> const& w, flow_direction d) noexcept {
-    bool const turn = d == flow_direction::reply;
-    return {turn ? w[2] : w[0], turn ? w[3] : w[1], turn ? w[0] : w[2], turn ? w[1] : w[3],
-            detail::ports_towards(w[4], d)};
+    // Without a branch: which direction comes next cannot be foreseen.
+    auto const mask = std::uint64_t{0} - static_cast<std::uint64_t>(d);
+    auto const high = (w[0] ^ w[2]) & mask, low = (w[1] ^ w[3]) & mask;
+    return {w[0] ^ high, w[1] ^ low, w[2] ^ high, w[3] ^ low, detail::ports_towards(w[4], d)};
 }
 
 [[nodiscard]] constexpr bool are_equal(tuple_words<ipv4> const& a, tuple_words<ipv4> const& b) noexcept {

@@ -104,7 +104,8 @@ static_assert(name(drop_reason::no_spare_packet) == "no_spare_packet", "one name
 enum class action : std::uint8_t {
     pass,    ///< not ours: the bytes are as they came
     forward, ///< rewritten in place: route it by its new destination
-    reply,   ///< the buffer now holds an answer: send it back to where the packet came from
+    reply, ///< the buffer now holds an answer: send it back to where the packet came from. Its checksums are complete:
+           ///< what the host noted of offloads (partial checksum, GSO size) is void
     drop,
     count_
 };

@@ -26,22 +26,16 @@ class answer_stage {
         : burst_{&burst}, settings_{settings}, limiter_{settings.rate} {}
 
     template <ip_version V>
-    outcome operator()(refused<P, V>& r) noexcept {
-        auto settled = r.so_far;
-        auto const why = settled.what.why();
-        auto const how = manner(why, r.headers.protocol);
-        if (how == tcp_answer::silence) return settled;
+    settled operator()(refused<P, V>& r) noexcept {
+        auto const why = r.card->result->what.why();
+        auto const how = manner(why, r.card->headers.protocol);
+        if (how == tcp_answer::silence) return {};
         bool const is_reject = why == drop_reason::no_endpoints;
-        if (!limiter_.allow(burst_->clock)) {
-            if (is_reject) settled.what = verdict::drop(drop_reason::reject_rate_limited);
-            return settled;
-        }
+        if (!limiter_.allow(burst_->clock))
+            return is_reject ? r.card->drop(drop_reason::reject_rate_limited) : settled{};
         auto const failed = compose(r, how);
-        if (failed == drop_reason::none)
-            settled.what = verdict::reply(why);
-        else if (is_reject)
-            settled.what = verdict::drop(failed);
-        return settled;
+        if (failed == drop_reason::none) return r.card->settle(verdict::reply(why));
+        return is_reject ? r.card->drop(failed) : settled{};
     }
 
   private:
@@ -54,10 +48,10 @@ class answer_stage {
 
     template <ip_version V>
     static drop_reason compose(refused<P, V>& r, tcp_answer how) noexcept {
-        bool const is_segment = r.headers.what == content::ports && !r.headers.is_fragment;
-        if (how == tcp_answer::reset && is_segment) return compose_tcp_reset<V>(*r.packet, r.headers);
+        bool const is_segment = r.card->headers.what == content::ports && !r.card->headers.is_fragment;
+        if (how == tcp_answer::reset && is_segment) return compose_tcp_reset<V>(*r.card->packet, r.card->headers);
         // The address that the sender spoke to: it is the only one of ours that it surely knows.
-        return compose_icmp_error<V>(*r.packet, r.headers, r.answer, tuple_of(r.headers).destination);
+        return compose_icmp_error<V>(*r.card->packet, r.card->headers, r.answer, tuple_of(r.card->headers).destination);
     }
 
     burst_context const* burst_;

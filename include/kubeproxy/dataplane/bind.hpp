@@ -8,6 +8,7 @@
 #include "kubeproxy/flow/port_pool.hpp"
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/nat/rate_limit.hpp"
+#include "kubeproxy/nat/refusal.hpp"
 
 #include <cstdint>
 #include <tuple>
@@ -51,17 +52,18 @@ class bind_stage {
 
     template <ip_version To, ip_version From>
     next<From> bind(chosen<P, From> const& c) noexcept {
-        auto const& u = c.packet;
-        auto after = translated<To>(u.key, services().backends[c.choice.backend]);
-        bool const changes_source = needs_source<From>(c.choice, u.key, after);
-        outcome so_far{.masqueraded = changes_source, .service = c.choice.service, .backend = c.choice.backend};
-        if (u.headers.what == content::icmp_error) return follow_ring(u, after, so_far);
-        if (!new_flows_.allow(burst_->clock)) return without_flow(u, after, so_far, drop_reason::flow_rate_limited);
+        auto& card = *c.card;
+        auto after = translated<To>(card.key, services().backends[c.choice.backend]);
+        bool const changes_source = needs_source<From>(c.choice, card.key, after);
+        card.result->masqueraded = changes_source;
+        card.result->backend = c.choice.backend;
+        if (card.headers.what == content::icmp_error) return follow_ring(card, after);
+        if (!new_flows_.allow(burst_->clock)) return without_flow(card, after, drop_reason::flow_rate_limited);
         if (changes_source) {
-            auto const why = take_source(u.key, after, services().template node<To>());
-            if (why != drop_reason::none) return dropped(so_far, why);
+            auto const why = take_source(card.key, after, services().template node<To>());
+            if (why != drop_reason::none) return card.drop(why);
         }
-        return enter(u, after, so_far);
+        return enter(card, after);
     }
 
     /// The packet as it leaves if its source may stay.
@@ -110,25 +112,27 @@ class bind_stage {
     }
 
     template <ip_version From, ip_version To>
-    next<From> enter(unknown<P, From> const& u, tuple<To> after, outcome so_far) noexcept {
-        auto inserted = insert(u, after, so_far);
+    next<From> enter(packet_card<P, From>& card, tuple<To> after) noexcept {
+        // What the rewrite will refuse leaves no flow behind, and takes no port.
+        if (detail::refusal_of(card.headers, after, transport_checksum_of(*card.packet)) != drop_reason::none)
+            return routed<P, From, To>{card, after, changes_of(card.key, after)};
+        auto inserted = insert(card, after);
         if (inserted.what == insert_outcome::reply_taken) {
             // Another flow of this client to the same backend, through another address of ours, has the same ports.
-            auto const why = take_port(u.key, after, after.source, after.source);
-            if (why != drop_reason::none) return dropped(so_far, why);
-            inserted = insert(u, after, so_far);
+            auto const why = take_port(card.key, after, after.source, after.source);
+            if (why != drop_reason::none) return card.drop(why);
+            inserted = insert(card, after);
         }
-        if (inserted.what != insert_outcome::inserted)
-            return without_flow(u, after, so_far, drop_reason::flow_table_full);
-        so_far.relation = flow_relation::fresh;
-        return routed<P, From, To>{u.packet, u.headers, after, changes_of(u.key, after), so_far};
+        if (inserted.what != insert_outcome::inserted) return without_flow(card, after, drop_reason::flow_table_full);
+        card.result->relation = flow_relation::fresh;
+        return routed<P, From, To>{card, after, changes_of(card.key, after)};
     }
 
     template <ip_version From, ip_version To>
-    [[nodiscard]] insert_result insert(unknown<P, From> const& u, tuple<To> const& after,
-                                       outcome const& so_far) noexcept {
-        auto const state = initial_state(u.key.protocol, event_of(u.headers));
-        return flows_->insert(u.key, after,
+    [[nodiscard]] insert_result insert(packet_card<P, From> const& card, tuple<To> const& after) noexcept {
+        auto const& so_far = *card.result;
+        auto const state = initial_state(card.key.protocol, event_of(card.headers));
+        return flows_->insert(card.key, after,
                               {.service = so_far.service,
                                .backend = so_far.backend,
                                .generation = services().status[so_far.backend].generation,
@@ -140,24 +144,20 @@ class bind_stage {
 
     /// The ring alone tells where the packet goes, as long as its source may stay.
     template <ip_version From, ip_version To>
-    next<From> without_flow(unknown<P, From> const& u, tuple<To> const& after, outcome const& so_far,
-                            drop_reason otherwise) const noexcept {
-        if (so_far.masqueraded) return dropped(so_far, otherwise);
-        return routed<P, From, To>{u.packet, u.headers, after, changes_of(u.key, after), so_far};
+    next<From> without_flow(packet_card<P, From>& card, tuple<To> const& after, drop_reason otherwise) const noexcept {
+        if (card.result->masqueraded) return card.drop(otherwise);
+        return routed<P, From, To>{card, after, changes_of(card.key, after)};
     }
 
     /// An ICMP error about a flow that this node has not seen: its backend is the one that the ring gives the flow.
     template <ip_version From, ip_version To>
-    next<From> follow_ring(unknown<P, From> const& u, tuple<To> const& after, outcome so_far) const noexcept {
-        if (so_far.masqueraded) return outcome{};
-        so_far.relation = flow_relation::related;
-        return routed_error<P, From, To>{u.packet, u.headers, related_mapping(u.headers, u.key, after, services()),
-                                         so_far};
-    }
-
-    [[nodiscard]] static outcome dropped(outcome so_far, drop_reason why) noexcept {
-        so_far.what = verdict::drop(why);
-        return so_far;
+    next<From> follow_ring(packet_card<P, From>& card, tuple<To> const& after) const noexcept {
+        if (card.result->masqueraded) {
+            *card.result = {};
+            return settled{};
+        }
+        card.result->relation = flow_relation::related;
+        return routed_error<P, From, To>{&card, related_mapping(card.headers, card.key, after, services())};
     }
 
     Table* flows_;

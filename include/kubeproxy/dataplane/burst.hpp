@@ -1,7 +1,5 @@
 #pragma once
 
-#include "kubeproxy/dataplane/outcome.hpp"
-
 #include <array>
 #include <cassert>
 #include <cstddef>
@@ -13,9 +11,12 @@
 
 namespace kubeproxy {
 
-/// What a stage returns: the packet as it now is, of one type or another, or what became of it.
+/// Says that a packet's way has ended. What became of it stands where its frame says.
+struct settled {};
+
+/// What a stage returns: the packet as it now is, of one type or another, or that it is settled.
 template <class... Next>
-using step = std::variant<outcome, Next...>;
+using step = std::variant<settled, Next...>;
 
 namespace detail {
 
@@ -26,15 +27,15 @@ template <class List, class T>
 struct append_unique;
 template <class... Have, class T>
 struct append_unique<type_list<Have...>, T> {
-    static constexpr bool is_known = (std::same_as<Have, T> || ...) || std::same_as<T, outcome>;
+    static constexpr bool is_known = (std::same_as<Have, T> || ...) || std::same_as<T, settled>;
     using type = std::conditional_t<is_known, type_list<Have...>, type_list<Have..., T>>;
 };
 
-/// `List` and the alternatives of a stage's result that are no outcome.
+/// `List` and the alternatives of a stage's result that are not settled.
 template <class List, class Result>
 struct append_next;
 template <class List>
-struct append_next<List, outcome> {
+struct append_next<List, settled> {
     using type = List;
 };
 template <class List>
@@ -118,7 +119,7 @@ struct inputs_of<K, Inputs, Stage, Rest...> : inputs_of<K - 1, typename outputs_
 } // namespace detail
 
 /// Whether the stages, in this order, settle every packet that starts as a Frame: none throws, and behind the last
-/// one there are outcomes only. A packet passes by a stage that does not take its type, so a stage in the wrong
+/// one all are settled. A packet passes by a stage that does not take its type, so a stage in the wrong
 /// place leaves packets unsettled, and the path does not compile.
 template <class Frame, class... Stages>
 concept data_path = detail::path_check<detail::type_list<Frame>, Stages...>::value;
@@ -138,16 +139,16 @@ class pipeline {
 
     explicit pipeline(Stages&&... stages) noexcept : stages_{std::move(stages)...} {}
 
-    /// Settles frames [0, count): outcome i is what became of frame(i).
+    /// Settles frame_at(0) to frame_at(count - 1).
     /// \pre count <= burst_size
     template <class FrameAt>
-    void run(std::size_t count, FrameAt&& frame_at, std::array<outcome, Burst>& outcomes) noexcept {
+    void run(std::size_t count, FrameAt&& frame_at) noexcept {
         assert(count <= Burst);
         for (std::size_t i = 0; i < count; ++i) {
             Frame frame = frame_at(i);
-            advance<0, true>(i, frame, outcomes);
+            advance<0, true>(i, frame);
         }
-        [&]<std::size_t... K>(std::index_sequence<K...>) { (resume<K + 1>(count, outcomes), ...); }
+        [&]<std::size_t... K>(std::index_sequence<K...>) { (resume<K + 1>(count), ...); }
         (std::make_index_sequence<sizeof...(Stages) - 1>{});
     }
 
@@ -174,50 +175,45 @@ class pipeline {
                            std::monostate>;
 
     template <std::size_t K, bool Fresh, class Packet>
-    void advance(std::size_t i, Packet& packet, std::array<outcome, Burst>& outcomes) noexcept {
-        if constexpr (std::same_as<Packet, outcome>) {
-            outcomes[i] = packet;
+    void advance(std::size_t i, Packet& packet) noexcept {
+        if constexpr (std::same_as<Packet, settled>) {
+            return;
         } else if constexpr (!detail::takes<stage_type<K>, Packet>) {
-            advance<K + 1, true>(i, packet, outcomes);
+            advance<K + 1, true>(i, packet);
         } else if constexpr (waits_before<K> && Fresh) {
             auto& kept = std::get<K>(waiting_)[i].template emplace<Packet>(packet);
             if constexpr (detail::takes_preparation<stage_type<K>, Packet>) std::get<K>(stages_).prepare(kept);
         } else {
-            go_on<K>(i, std::get<K>(stages_)(packet), outcomes);
+            go_on<K>(i, std::get<K>(stages_)(packet));
         }
     }
 
     template <std::size_t K, class Result>
-    void go_on(std::size_t i, Result result, std::array<outcome, Burst>& outcomes) noexcept {
-        if constexpr (std::same_as<Result, outcome>)
-            outcomes[i] = result;
-        else
-            [&]<std::size_t... A>(std::index_sequence<A...>) {
-                (void)((result.index() == A && (advance<K + 1, true>(i, *std::get_if<A>(&result), outcomes), true)) ||
-                       ...);
+    void go_on(std::size_t i, Result&& result) noexcept {
+        if constexpr (!std::same_as<Result, settled>) [&]<std::size_t... A>(std::index_sequence<A...>) {
+                (void)((result.index() == A && (advance<K + 1, true>(i, *std::get_if<A>(&result)), true)) || ...);
             }
         (std::make_index_sequence<std::variant_size_v<Result>>{});
     }
 
     /// The packets that wait before stage K go on, in order.
     template <std::size_t K>
-    void resume(std::size_t count, std::array<outcome, Burst>& outcomes) noexcept {
+    void resume(std::size_t count) noexcept {
         if constexpr (waits_before<K>) {
             auto& room = std::get<K>(waiting_);
             for (std::size_t i = 0; i < count; ++i) {
                 auto waiting = room[i].index();
                 if (waiting == 0) continue;
-                enter<K>(i, waiting, room[i], outcomes,
+                enter<K>(i, waiting, room[i],
                          std::make_index_sequence<std::variant_size_v<std::remove_reference_t<decltype(room[i])>>>{});
                 room[i].template emplace<std::monostate>();
             }
         }
     }
     template <std::size_t K, class Waiting, std::size_t... A>
-    void enter(std::size_t i, std::size_t index, Waiting& waiting, std::array<outcome, Burst>& outcomes,
-               std::index_sequence<A...>) noexcept {
+    void enter(std::size_t i, std::size_t index, Waiting& waiting, std::index_sequence<A...>) noexcept {
         auto const one = [&]<std::size_t N>(std::integral_constant<std::size_t, N>) {
-            if constexpr (N > 0) advance<K, false>(i, *std::get_if<N>(&waiting), outcomes);
+            if constexpr (N > 0) advance<K, false>(i, *std::get_if<N>(&waiting));
             return true;
         };
         (void)((index == A && one(std::integral_constant<std::size_t, A>{})) || ...);

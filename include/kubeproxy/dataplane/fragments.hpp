@@ -50,14 +50,14 @@ class fragment_stage {
 
     template <ip_version V>
     step<seen<P, V>> operator()(fragment<P, V>& f) noexcept {
-        auto const key = fragment_key<V>::of(f.packet.headers);
-        if (f.packet.headers.what == content::later_fragment) return follow(f.packet, key);
-        if (f.packet.headers.flaw != drop_reason::none) return f.packet;
+        auto const key = fragment_key<V>::of(f.card->headers);
+        if (f.card->headers.what == content::later_fragment) return follow(*f.card, key);
+        if (f.card->headers.flaw != drop_reason::none) return seen<P, V>{f.card};
         auto& memory = memory_of<V>();
-        memory.messages.note_first(key, f.packet.key, burst_->now);
+        memory.messages.note_first(key, f.card->key, burst_->now);
         auto& due = std::get<due_fragments<P, V, Burst>>(due_);
-        if (memory.early.size() != 0 && due.count < Burst) due.list[due.count++] = {key, f.packet.packet};
-        return f.packet;
+        if (memory.early.size() != 0 && due.count < Burst) due.list[due.count++] = {key, f.card->packet};
+        return seen<P, V>{f.card};
     }
 
     /// Calls sink(bytes, first) for every fragment that may go on after its first one.
@@ -92,17 +92,17 @@ class fragment_stage {
     }
 
     template <ip_version V>
-    step<seen<P, V>> follow(seen<P, V>& s, fragment_key<V> const& key) noexcept {
+    step<seen<P, V>> follow(packet_card<P, V>& s, fragment_key<V> const& key) noexcept {
         auto& memory = memory_of<V>();
         if (auto const message = memory.messages.find(key, burst_->now)) {
             s.key = *message;
-            return s;
+            return seen<P, V>{&s};
         }
-        if (!may_be_ours<V>(s.key)) return s;
-        if (!burst_->can_spare) return outcome::drop(drop_reason::no_spare_packet);
+        if (!may_be_ours<V>(s.key)) return seen<P, V>{&s};
+        if (!burst_->can_spare) return s.drop(drop_reason::no_spare_packet);
         auto const held = memory.early.hold(s.headers, burst_->now);
         evicted_ += held.evicted;
-        return outcome::drop(held.why == drop_reason::none ? drop_reason::fragment_held : held.why);
+        return s.drop(held.why == drop_reason::none ? drop_reason::fragment_held : held.why);
     }
 
     /// To a service, to a source that we gave out, or from a backend.

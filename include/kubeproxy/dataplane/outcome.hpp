@@ -24,9 +24,6 @@ struct outcome {
     bool is_oversized = false;          ///< an IPv6 packet to be cut; the proxy does that before the host sees it
     std::uint32_t service = no_service; ///< index into snapshot::services
     std::uint32_t backend = no_backend; ///< index into snapshot::backends
-
-    [[nodiscard]] static constexpr outcome of(verdict what) noexcept { return {.what = what}; }
-    [[nodiscard]] static constexpr outcome drop(drop_reason why) noexcept { return {.what = verdict::drop(why)}; }
 };
 
 } // namespace kubeproxy

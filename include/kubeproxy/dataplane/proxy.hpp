@@ -90,8 +90,7 @@ class proxy {
             auto const burst = packets.first(std::min(packets.size(), burst_size));
             burst_ = {
                 .services = services_.enter(), .clock = now, .now = flow_time{milliseconds}, .can_spare = can_spare};
-            path_.run(
-                burst.size(), [&](std::size_t i) { return frame<P>{&burst[i]}; }, outcomes_);
+            path_.run(burst.size(), [&](std::size_t i) { return frame_of(burst[i], i); });
             for (std::size_t i = 0; i < burst.size(); ++i) finish(burst[i], outcomes_[i], settle, spare);
             release_fragments<ipv4>(settle, spare);
             release_fragments<ipv6>(settle, spare);
@@ -115,6 +114,11 @@ class proxy {
         own_clients_ = std::move(clients);
     }
 
+    [[nodiscard]] frame<P> frame_of(P& packet, std::size_t i) noexcept {
+        outcomes_[i] = {};
+        return {&packet, &outcomes_[i], &cards_[i].as_ipv4, &cards_[i].as_ipv6};
+    }
+
     template <class Settle, class Spare>
     void finish(P& packet, outcome o, Settle& settle, Spare& spare) {
         if (o.is_oversized) {
@@ -136,8 +140,7 @@ class proxy {
             P* const packet = spare(first, held.size());
             if (packet == nullptr) return verdicts_.count(verdict::drop(drop_reason::no_spare_packet));
             copy_bytes(packet->bytes(), held);
-            path_.run(
-                1, [&](std::size_t) { return frame<P>{packet}; }, outcomes_);
+            path_.run(1, [&](std::size_t i) { return frame_of(*packet, i); });
             finish(*packet, outcomes_[0], settle, spare);
         });
     }
@@ -167,6 +170,11 @@ class proxy {
     std::size_t sweep_per_burst_;
     burst_context burst_;
     verdict_counters verdicts_;
+    struct cards {
+        packet_card<P, ipv4> as_ipv4;
+        packet_card<P, ipv6> as_ipv6;
+    };
+    std::array<cards, burst_size> cards_{};
     std::array<outcome, burst_size> outcomes_{};
     path path_;
 };

@@ -16,25 +16,26 @@ class rewrite_stage {
 
     template <ip_version From, ip_version To>
     step<refused<P, From>> operator()(routed<P, From, To>& r) const noexcept {
-        auto const result = rewriter<From, To>{settings_}(*r.packet, r.headers, r.after, r.changes);
+        auto& packet = *r.card->packet;
+        auto const result = rewriter<From, To>{settings_}(packet, r.card->headers, r.after, r.changes);
         if constexpr (std::same_as<From, ipv4> && std::same_as<To, ipv6>)
-            r.so_far.is_oversized = result.done() && gso_size_of(*r.packet) == 0 &&
-                                    plan_split(r.packet->bytes(), detail::cut_size(settings_)).pieces > 1;
-        return settle(r, result);
+            r.card->result->is_oversized = result.done() && gso_size_of(packet) == 0 &&
+                                           plan_split(packet.bytes(), detail::cut_size(settings_)).pieces > 1;
+        return settle(*r.card, result);
     }
 
     template <ip_version From, ip_version To>
     step<refused<P, From>> operator()(routed_error<P, From, To>& r) const noexcept {
-        return settle(r, rewriter<From, To>{settings_}.error(*r.packet, r.headers, r.after));
+        return settle(*r.card, rewriter<From, To>{settings_}.error(*r.card->packet, r.card->headers, r.after));
     }
 
   private:
-    template <template <class, class, class> class Routed, ip_version From, ip_version To>
-    static step<refused<P, From>> settle(Routed<P, From, To> const& r, rewrite_result const& result) noexcept {
-        auto settled = r.so_far;
-        settled.what = result.done() ? verdict::forward() : verdict::drop(result.why);
-        if (!result.answer) return settled;
-        return refused<P, From>{r.packet, r.headers, *result.answer, settled};
+    template <ip_version V>
+    static step<refused<P, V>> settle(packet_card<P, V>& card, rewrite_result const& result) noexcept {
+        if (result.done()) return card.settle(verdict::forward());
+        card.drop(result.why);
+        if (!result.answer) return settled{};
+        return refused<P, V>{&card, *result.answer};
     }
 
     translation_settings settings_;

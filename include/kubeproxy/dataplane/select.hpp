@@ -11,7 +11,7 @@ namespace kubeproxy {
 /// A packet of no known flow, and the backend that it goes to.
 template <packet_buffer P, ip_version V>
 struct chosen {
-    unknown<P, V> packet;
+    packet_card<P, V>* card;
     selection choice;
 };
 
@@ -23,28 +23,59 @@ class select_stage {
         : burst_{&burst}, by_{ring_entry_hash{ring_seed}, &clients} {}
 
     template <ip_version V>
-    step<chosen<P, V>, refused<P, V>> operator()(unknown<P, V>& u) noexcept {
-        if (burst_->services == nullptr) return outcome{};
+    using next = step<chosen<P, V>, refused<P, V>, routed<P, V, V>, routed<P, V, typename V::other>>;
+
+    template <ip_version V>
+    next<V> operator()(unknown<P, V>& u) noexcept {
+        auto& card = *u.card;
+        if (burst_->services == nullptr) return card.settle(verdict::pass());
         by_.now = burst_->now;
-        auto const use = u.headers.what == content::icmp_error ? affinity_use::look : affinity_use::remember;
-        auto const choice = select_backend(*burst_->services, u.key, by_, use);
-        outcome so_far{.relation = flow_relation::none, .service = choice.service};
-        if (choice.what == selection::decision::not_ours) return outcome{};
-        if (u.headers.flaw != drop_reason::none) {
-            so_far.what = verdict::drop(u.headers.flaw);
-            return so_far;
-        }
+        auto const use = card.headers.what == content::icmp_error ? affinity_use::look : affinity_use::remember;
+        auto const choice = select_backend(*burst_->services, card.key, by_, use);
+        if (choice.what == selection::decision::not_ours) return map_return(card);
+        card.result->service = choice.service;
+        if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
         switch (choice.what) {
-        case selection::decision::not_ours: return outcome{};
-        case selection::decision::forward: return chosen<P, V>{u, choice};
-        case selection::decision::drop: so_far.what = verdict::drop(choice.why); return so_far;
+        case selection::decision::not_ours: return card.settle(verdict::pass());
+        case selection::decision::forward: return chosen<P, V>{&card, choice};
+        case selection::decision::drop: return card.drop(choice.why);
         case selection::decision::reject: break;
         }
-        so_far.what = verdict::drop(choice.why);
-        return refused<P, V>{u.packet, u.headers, port_unreachable<V>(), so_far};
+        card.drop(choice.why);
+        return refused<P, V>{&card, port_unreachable<V>()};
     }
 
   private:
+    /// A reply whose flow nobody knows, where the host wants it mapped all the same and its backend has one door.
+    template <ip_version V>
+    next<V> map_return(packet_card<P, V>& card) const noexcept {
+        auto const is_plain = card.headers.what != content::icmp_error && !card.headers.is_fragment;
+        if (!maps_returns_of(*card.packet) || !is_plain || card.headers.flaw != drop_reason::none)
+            return card.settle(verdict::pass());
+        auto const& services = *burst_->services;
+        auto const& key = card.key;
+        auto const* backend = services.template returns<V>().find(key.source, key.source_port, key.protocol);
+        if (backend == nullptr) return card.settle(verdict::pass());
+        auto const& door = services.return_doors[backend->service];
+        if (door.version == V::number) return leave_by<V>(card, door, key.destination);
+        if constexpr (std::same_as<V, ipv6>)
+            if (services.nat64_prefix.contains(key.destination))
+                return leave_by<ipv4>(card, door, extract(services.nat64_prefix, key.destination));
+        return card.settle(verdict::pass());
+    }
+
+    template <ip_version To, ip_version V>
+    static next<V> leave_by(packet_card<P, V>& card, return_door const& door,
+                            typename To::address const& client) noexcept {
+        tuple<To> after{.destination = client,
+                        .source_port = door.port != 0 ? door.port : card.key.source_port,
+                        .destination_port = card.key.destination_port,
+                        .protocol = card.key.protocol == V::icmp_protocol ? To::icmp_protocol : card.key.protocol};
+        std::ranges::copy_n(door.vip.begin(), after.source.size(), after.source.begin());
+        card.result->relation = flow_relation::reply;
+        return routed<P, V, To>{card, after, changes_of(card.key, after)};
+    }
+
     burst_context const* burst_;
     selector<Affinity> by_;
 };

@@ -13,18 +13,13 @@ namespace kubeproxy {
 /// A packet, and the flow that it may belong to.
 template <packet_buffer P, ip_version V>
 struct located {
-    seen<P, V> packet;
-    std::uint64_t hash;
-    flow_ref candidate;
+    packet_card<P, V>* card;
 };
 
 /// A packet of no known flow.
 template <packet_buffer P, ip_version V>
 struct unknown {
-    P* packet;
-    parsed<V> headers;
-    tuple<V> key;
-    std::uint64_t hash;
+    packet_card<P, V>* card;
 };
 
 /// Tuple to candidate: touches the index of the flow table.
@@ -35,12 +30,13 @@ class locate_stage {
 
     template <ip_version V>
     void prepare(seen<P, V>& s) const noexcept {
-        flows_->prefetch_bucket(flows_->hash(s.key));
+        s.card->hash = flows_->hash(s.card->key);
+        flows_->prefetch_bucket(s.card->hash);
     }
     template <ip_version V>
     step<located<P, V>> operator()(seen<P, V>& s) const noexcept {
-        auto const hash = flows_->hash(s.key);
-        return located<P, V>{s, hash, flows_->candidate(hash)};
+        s.card->candidate = flows_->candidate(s.card->hash);
+        return located<P, V>{s.card};
     }
 
   private:
@@ -55,7 +51,7 @@ class track_stage {
 
     template <ip_version V>
     void prepare(located<P, V>& l) const noexcept {
-        if (l.candidate) flows_->prefetch_record(l.candidate);
+        if (l.card->candidate) flows_->prefetch_record(l.card->candidate);
     }
 
     template <ip_version V>
@@ -64,36 +60,28 @@ class track_stage {
 
     template <ip_version V>
     next<V> operator()(located<P, V>& l) const noexcept {
-        auto const flow = flows_->find(l.packet.key, l.hash, l.candidate);
-        if (!flow) return unknown_of(l);
-        auto const& headers = l.packet.headers;
-        auto const event = event_of(headers);
+        auto& card = *l.card;
+        auto const flow = flows_->find(card.key, card.hash, card.candidate);
+        if (!flow) return unknown<P, V>{&card};
+        auto const event = event_of(card.headers);
         auto const& body = flows_->body(flow);
-        auto so_far = outcome_of(flow, body);
         if (flows_->is_expired(flow, burst_->now) || (is_opening(event) && is_closing(body.state()))) {
             flows_->erase(flow);
-            return unknown_of(l);
+            return unknown<P, V>{&card};
         }
-        if (!is_backend_current(body)) return without_backend(l, flow, so_far);
-        if (headers.flaw != drop_reason::none) {
-            so_far.what = verdict::drop(headers.flaw);
-            return so_far;
-        }
-        return follow(l.packet, flow, event, so_far);
+        describe(*card.result, flow, body);
+        if (!is_backend_current(body)) return without_backend(card, flow, event);
+        if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
+        if (flows_->leaves_as_ipv6(flow)) return follow<V, ipv6>(card, flow, event);
+        return follow<V, ipv4>(card, flow, event);
     }
 
   private:
-    template <ip_version V>
-    static unknown<P, V> unknown_of(located<P, V> const& l) noexcept {
-        return {l.packet.packet, l.packet.headers, l.packet.key, l.hash};
-    }
-
-    static outcome outcome_of(flow_ref flow, typename Table::body_type const& body) noexcept {
-        return {.relation =
-                    flow.direction() == flow_direction::original ? flow_relation::original : flow_relation::reply,
-                .masqueraded = body.is_masqueraded(),
-                .service = body.service,
-                .backend = body.backend.load()};
+    static void describe(outcome& o, flow_ref flow, typename Table::body_type const& body) noexcept {
+        o.relation = flow.direction() == flow_direction::original ? flow_relation::original : flow_relation::reply;
+        o.masqueraded = body.is_masqueraded();
+        o.service = body.service;
+        o.backend = body.backend.load();
     }
 
     [[nodiscard]] bool is_backend_current(typename Table::body_type const& body) const noexcept {
@@ -103,36 +91,30 @@ class track_stage {
     /// TCP cannot move to another backend: the flow ends here, and a SYN opens a new one. What has no connection
     /// looks for a backend again.
     template <ip_version V>
-    next<V> without_backend(located<P, V> const& l, flow_ref flow, outcome so_far) const noexcept {
-        bool const is_opening_packet = is_opening(event_of(l.packet.headers));
-        if (l.packet.headers.protocol != ip_protocol::tcp || is_opening_packet) {
-            flows_->erase(flow);
-            return unknown_of(l);
+    next<V> without_backend(packet_card<P, V>& card, flow_ref flow, transport_event event) const noexcept {
+        if (card.key.protocol == ip_protocol::tcp && !is_opening(event)) {
+            card.drop(drop_reason::backend_removed);
+            return refused<P, V>{&card, port_unreachable<V>()};
         }
-        so_far.what = verdict::drop(drop_reason::backend_removed);
-        return refused<P, V>{l.packet.packet, l.packet.headers, port_unreachable<V>(), so_far};
-    }
-
-    template <ip_version V>
-    next<V> follow(seen<P, V> const& s, flow_ref flow, transport_event event, outcome so_far) const noexcept {
-        if (flows_->leaves_as_ipv6(flow)) return go<V, ipv6>(s, flow, event, so_far);
-        return go<V, ipv4>(s, flow, event, so_far);
+        flows_->erase(flow);
+        *card.result = {};
+        return unknown<P, V>{&card};
     }
 
     template <ip_version V, ip_version To>
-    next<V> go(seen<P, V> const& s, flow_ref flow, transport_event event, outcome so_far) const noexcept {
+    next<V> follow(packet_card<P, V>& card, flow_ref flow, transport_event event) const noexcept {
         auto const after = flows_->template leaves_as<To>(flow);
-        if (s.headers.what == content::icmp_error) {
-            so_far.relation = flow_relation::related;
-            return routed_error<P, V, To>{s.packet, s.headers,
-                                          related_mapping<V, To>(s.headers, s.key, after, *burst_->services), so_far};
+        if (card.headers.what == content::icmp_error) {
+            card.result->relation = flow_relation::related;
+            return routed_error<P, V, To>{&card,
+                                          related_mapping<V, To>(card.headers, card.key, after, *burst_->services)};
         }
         auto& body = flows_->body(flow);
         auto const& limits = burst_->services->lifetimes_of(body.service);
-        flows_->touch(flow, burst_->now, event, static_cast<std::uint32_t>(s.headers.bytes.size()), limits);
+        flows_->touch(flow, burst_->now, event, static_cast<std::uint32_t>(card.headers.bytes.size()), limits);
         sum_changes changes{body.network_change, body.transport_change};
         if (flow.direction() == flow_direction::reply) changes = opposite(changes);
-        return routed<P, V, To>{s.packet, s.headers, after, changes, so_far};
+        return next<V>{std::in_place_type<routed<P, V, To>>, card, after, changes};
     }
 
     Table* flows_;

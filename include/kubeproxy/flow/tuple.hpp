@@ -36,31 +36,49 @@ static_assert(std::has_unique_object_representations_v<tuple<ipv4>> &&
               std::has_unique_object_representations_v<tuple<ipv6>>);
 
 namespace detail {
-template <ip_version V>
-tuple<V> addresses_of(parsed<V> const& p) noexcept {
-    if constexpr (std::same_as<V, ipv4>) {
-        ipv4_view const ip{p.bytes};
-        return {.source = ip.source(), .destination = ip.destination(), .protocol = p.protocol};
-    } else {
-        ipv6_view const ip{p.bytes};
-        return {.source = ip.source(), .destination = ip.destination(), .protocol = p.protocol};
-    }
+
+/// What stands behind the addresses of a tuple, as one word.
+[[nodiscard]] constexpr std::uint64_t ends_word(std::uint16_t source_port, std::uint16_t destination_port,
+                                                std::uint8_t protocol) noexcept {
+    std::uint64_t const source = source_port, destination = destination_port, p = protocol;
+    if constexpr (std::endian::native == std::endian::little)
+        return source | destination << 16 | p << 32;
+    else
+        return source << 48 | destination << 32 | p << 24;
 }
+
+/// The addresses of the IP header, which stand there as they do in a tuple, and `ends`. Whole words: a tuple is read
+/// back in words soon, and a processor that must put them together from bytes just written waits.
+template <ip_version V>
+[[nodiscard]] tuple<V> tuple_with(parsed<V> const& p, std::uint64_t ends) noexcept {
+    constexpr std::size_t at = std::same_as<V, ipv4> ? ipv4_view::at::source : ipv6_view::at::source;
+    constexpr std::size_t count = 2 * sizeof(typename V::address) / sizeof(std::uint64_t);
+    std::array<std::uint64_t, count + 1> words{};
+    for (std::size_t i = 0; i < count; ++i)
+        words[i] = load_object<std::uint64_t>(p.bytes, at + i * sizeof(std::uint64_t));
+    words[count] = ends;
+    return std::bit_cast<tuple<V>>(words);
+}
+
+template <ip_version V>
+[[nodiscard]] tuple<V> addresses_of(parsed<V> const& p) noexcept {
+    return tuple_with(p, ends_word(0, 0, p.protocol));
+}
+
 } // namespace detail
 
 /// The tuple that a packet shows; for an ICMP error that of the error itself, without ports.
 template <ip_version V>
 [[nodiscard]] inline tuple<V> tuple_of(parsed<V> const& p) noexcept {
-    auto result = detail::addresses_of(p);
-    if (p.what == content::ports) {
-        result.source_port = load_be<std::uint16_t>(p.payload(), ports_at::source);
-        result.destination_port = load_be<std::uint16_t>(p.payload(), ports_at::destination);
-    } else if (p.what == content::echo) {
-        auto const identifier = load_be<std::uint16_t>(p.payload(), icmp_at::identifier);
-        bool const is_request = load_be<std::uint8_t>(p.payload(), icmp_at::type) == icmp_type<V>::echo_request;
-        (is_request ? result.source_port : result.destination_port) = identifier;
-    }
-    return result;
+    if (p.what == content::ports)
+        return detail::tuple_with(p, detail::ends_word(load_be<std::uint16_t>(p.payload(), ports_at::source),
+                                                       load_be<std::uint16_t>(p.payload(), ports_at::destination),
+                                                       p.protocol));
+    if (p.what != content::echo) return detail::addresses_of(p);
+    auto const identifier = load_be<std::uint16_t>(p.payload(), icmp_at::identifier);
+    bool const is_request = load_be<std::uint8_t>(p.payload(), icmp_at::type) == icmp_type<V>::echo_request;
+    return detail::tuple_with(p, is_request ? detail::ends_word(identifier, 0, p.protocol)
+                                            : detail::ends_word(0, identifier, p.protocol));
 }
 
 } // namespace kubeproxy

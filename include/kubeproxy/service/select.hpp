@@ -7,7 +7,9 @@
 #include "kubeproxy/service/snapshot.hpp"
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
+#include <vector>
 
 namespace kubeproxy {
 
@@ -16,11 +18,12 @@ inline constexpr std::uint32_t no_backend = 0xffff'ffff;
 /// Who sent a packet, as kube-proxy's policy sees it.
 enum class origin : std::uint8_t { pod, node, external };
 
+/// An address of the node's in a range of pods, as a bridge has one, is a pod's to kube-proxy.
 template <ip_version V>
 [[nodiscard]] inline origin origin_of(node_addresses<V> const& node, typename V::address const& source) noexcept {
-    if (std::ranges::find(node.local, source) != node.local.end()) return origin::node;
-    bool const is_pod = std::ranges::any_of(node.pods, [&](prefix<V> const& p) { return p.contains(source); });
-    return is_pod ? origin::pod : origin::external;
+    if (std::ranges::any_of(node.pods, [&](prefix<V> const& p) { return p.contains(source); })) return origin::pod;
+    bool const is_local = std::ranges::find(node.local, source) != node.local.end();
+    return is_local ? origin::node : origin::external;
 }
 
 /// Which endpoints a new flow may go to, and whether its source becomes the node's.
@@ -65,12 +68,13 @@ namespace detail {
 
 template <ip_version V>
 bool source_is_allowed(service_entry const& service, typename V::address const& source) noexcept {
-    if (service.source_ranges4.empty() && service.source_ranges6.empty()) return true;
-    auto const contains = [&](prefix<V> const& range) { return range.contains(source); };
+    auto const is_in = [&](std::vector<prefix<V>> const& ranges) {
+        return ranges.empty() || std::ranges::any_of(ranges, [&](auto const& range) { return range.contains(source); });
+    };
     if constexpr (std::same_as<V, ipv4>)
-        return std::ranges::any_of(service.source_ranges4, contains);
+        return is_in(service.source_ranges4);
     else
-        return std::ranges::any_of(service.source_ranges6, contains);
+        return is_in(service.source_ranges6);
 }
 
 inline selection without_endpoint(selection chosen, service_entry const& service, traffic_policy endpoints) noexcept {

@@ -53,7 +53,7 @@ struct service_entry {
     std::shared_ptr<endpoint_ring const> local;      ///< those on this node; null: none
     std::shared_ptr<timeouts const> lifetimes;       ///< null: the snapshot's
     std::shared_ptr<std::string const> name;         ///< for reports: "default/web:http", or what the `ku` line said
-    std::vector<prefix<ipv4>> source_ranges4;        ///< who may come in here; both empty: everybody
+    std::vector<prefix<ipv4>> source_ranges4;        ///< who may come in here; empty: everybody
     std::vector<prefix<ipv6>> source_ranges6;
     std::uint32_t affinity_seconds = 0; ///< session affinity ClientIP; 0: none
     std::uint32_t affinity_group = 0;   ///< services (ports) of one Service share their clients' choice
@@ -71,6 +71,13 @@ struct node_addresses {
     typename V::address pool_last{};        ///< unspecified: there is none
 };
 
+/// What a backend's packets show to clients where replies are mapped without a flow (`ku set interface`).
+struct return_door {
+    ipv6::address vip{};    ///< an IPv4 one in the first four bytes
+    std::uint16_t port = 0; ///< 0: the packet's port is kept
+    std::uint8_t version = 4;
+};
+
 /// All services at one moment: immutable once compiled, read by every worker, built by control/compile.
 /// Everything is found by index; lookup costs do not depend on how many services there are.
 struct snapshot {
@@ -80,6 +87,9 @@ struct snapshot {
     std::vector<backend> backends;
     std::vector<backend_status> status; ///< as many as backends
     address_set backend_addresses;      ///< whose packets may be replies
+    frontend_index<ipv4> returns4;      ///< backends with one door only; `service` is an index into return_doors
+    frontend_index<ipv6> returns6;
+    std::vector<return_door> return_doors; ///< empty: replies are known by their flows alone
     node_addresses<ipv4> node4;
     node_addresses<ipv6> node6;
     prefix<ipv6> nat64_prefix = local_use_nat64_prefix; ///< IPv4 clients appear behind it to IPv6 pods
@@ -95,6 +105,13 @@ struct snapshot {
             return frontends4;
         else
             return frontends6;
+    }
+    template <ip_version V>
+    [[nodiscard]] frontend_index<V> const& returns() const noexcept {
+        if constexpr (std::same_as<V, ipv4>)
+            return returns4;
+        else
+            return returns6;
     }
     template <ip_version V>
     [[nodiscard]] node_addresses<V> const& node() const noexcept {

@@ -105,6 +105,15 @@ template <ip_version V>
         return parse_ipv6(bytes);
 }
 
+/// Whether `bytes` hold a packet of this version; then parse_as() takes them.
+template <ip_version V>
+[[nodiscard]] inline drop_reason check_as(byte_span bytes) noexcept {
+    if constexpr (std::same_as<V, ipv4>)
+        return ipv4_view::check(bytes);
+    else
+        return ipv6_view::check(bytes);
+}
+
 /// Any bytes, from the IP header on. O(extension headers).
 [[nodiscard]] inline parse_result parse(mutable_byte_span bytes) noexcept {
     if (bytes.empty()) return drop_reason::truncated;

@@ -62,6 +62,19 @@ template <class P>
         return 0;
 }
 
+/// A host with interfaces that `ku set interface` names adds `bool maps_returns() const noexcept`: whether the packet
+/// came in by one that is set for its IP version. A reply without a flow is then mapped by its backend.
+template <class P>
+[[nodiscard]] constexpr bool maps_returns_of(P const& packet) noexcept {
+    if constexpr (requires {
+                      { packet.maps_returns() }
+                      noexcept->std::same_as<bool>;
+                  })
+        return packet.maps_returns();
+    else
+        return false;
+}
+
 /// A packet in a fixed piece of memory with room before it: the simplest packet_buffer, for hosts that have
 /// no buffers of their own, and for tests.
 class span_packet {

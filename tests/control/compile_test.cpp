@@ -122,7 +122,7 @@ TEST(compile, node_ports_are_where_the_node_says) {
     EXPECT_EQ(c.find<ipv4>("192.0.2.1", 30080, tcp), nullptr);
     EXPECT_NE(c.find<ipv4>("198.51.100.1", 30080, tcp), nullptr);
     EXPECT_EQ(c.find<ipv4>("127.0.0.1", 30080, tcp), nullptr) << "kube-proxy's nftables mode: never on loopback";
-    EXPECT_EQ(c.find<ipv6>("2001:db8::1", 30080, tcp), nullptr) << "no IPv6 range is named";
+    EXPECT_NE(c.find<ipv6>("2001:db8::1", 30080, tcp), nullptr) << "no IPv6 range is named: kube-proxy takes ::/0";
 
     node.node_port_addresses.reset();
     c.set_node(node);
@@ -171,9 +171,16 @@ TEST(compile, source_ranges_guard_load_balancer_ips_only) { // conformance: load
     s.source_ranges = {*parse_prefix("203.0.113.0/25"), *parse_prefix("2001:db8::/32")};
     c.put(s);
     c.compile();
+    EXPECT_EQ(c.entry("198.51.100.1").source_ranges4, std::vector{*parse_prefix<ipv4>("203.0.113.0/25")});
+    EXPECT_EQ(c.entry("198.51.100.1").source_ranges6, std::vector{*parse_prefix<ipv6>("2001:db8::/32")});
+    c.set_node({.addresses = {*parse_address("203.0.113.7")}});
+    c.compile();
+    EXPECT_EQ(c.entry("198.51.100.1").source_ranges4,
+              (std::vector{*parse_prefix<ipv4>("203.0.113.0/25"), *parse_prefix<ipv4>("198.51.100.1")}))
+        << "a node that may come in may do so from the address itself";
+    c.set_node({.addresses = {*parse_address("192.0.2.1")}});
+    c.compile();
     auto const& guarded = c.entry("198.51.100.1");
-    EXPECT_EQ(guarded.source_ranges4, std::vector{*parse_prefix<ipv4>("203.0.113.0/25")});
-    EXPECT_EQ(guarded.source_ranges6, std::vector{*parse_prefix<ipv6>("2001:db8::/32")});
     for (auto const* open : {&c.entry("10.96.0.1"), &c.entry("203.0.113.1"), &c.entry("192.0.2.1", 30080)}) {
         EXPECT_TRUE(open->source_ranges4.empty() && open->source_ranges6.empty());
         EXPECT_EQ(open->everywhere, guarded.everywhere);
@@ -260,6 +267,24 @@ TEST(compile, hints_count_if_every_ready_endpoint_has_one_and_one_is_for_here) {
     EXPECT_EQ(backends_of(*c.now, c.entry("10.96.0.1").everywhere), (names{"10.244.0.1:8080"}));
     EXPECT_EQ(c.entry("10.96.0.2").everywhere->backends.size(), 2u);
     EXPECT_EQ(c.entry("10.96.0.3").everywhere->backends.size(), 2u);
+}
+
+TEST(compile, hints_for_nodes_go_before_hints_for_zones) { // KEP-3015
+    auto const hinted = [](std::string_view address, topology_hint zone, topology_hint node) {
+        auto e = pod(address);
+        e.hint = zone;
+        e.node_hint = node;
+        return e;
+    };
+    using enum topology_hint;
+    cluster c;
+    c.put(
+        service("node", {at("10.96.0.1")}, {hinted("10.244.0.1", here, here), hinted("10.244.0.2", here, elsewhere)}));
+    c.put(service("zone", {at("10.96.0.2")},
+                  {hinted("10.244.0.1", here, elsewhere), hinted("10.244.0.2", elsewhere, elsewhere)}));
+    c.compile();
+    EXPECT_EQ(backends_of(*c.now, c.entry("10.96.0.1").everywhere), (names{"10.244.0.1:8080"}));
+    EXPECT_EQ(backends_of(*c.now, c.entry("10.96.0.2").everywhere), (names{"10.244.0.1:8080"}));
 }
 
 TEST(compile, one_ring_where_all_endpoints_are_here_and_one_for_equal_endpoints) {

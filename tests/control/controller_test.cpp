@@ -94,34 +94,33 @@ TEST_P(bad_lines, are_refused_with_number_and_reason_and_change_nothing) { // DE
 
 INSTANTIATE_TEST_SUITE_P(
     words, bad_lines,
-    testing::Values(bad_line{"nonsense 1", "unknown command \"nonsense\""}, bad_line{"KU vip 1.0.0.0/8", "\"KU\""},
-                    bad_line{"ku", "the line ends where conf, vip, pod or set is wanted"},
-                    bad_line{"ku frobnicate", "unknown word \"frobnicate\" after \"ku\""},
-                    bad_line{"ku vip", "the line ends where a prefix is wanted"},
-                    bad_line{"ku vip # 91.0.0.0/8", "the line ends where a prefix is wanted"},
-                    bad_line{"ku vip 91.0.0.0/8 colour 3", "unknown word \"colour\" after \"ku vip\""},
-                    bad_line{"ku vip 91.0.0.0/8 port", "the line ends where a port is wanted"},
-                    bad_line{"ku vip 91.0.0.0/8 protocol", "the line ends where tcp, udp or sctp is wanted"},
-                    bad_line{"ku vip 91.0.0.0/8 protocol icmp port 1", "unknown protocol \"icmp\""},
-                    bad_line{"ku vip 91.0.0.0/8 port 1 port 1", "port is said twice"},
-                    bad_line{"ku vip 91.0.0.0/8 nat4 nat6", "nat4 or nat6 is said twice"},
-                    bad_line{"ku vip 90.0.0.0/8 del del", "del is said twice"},
-                    bad_line{"ku pod 90.0.0.0/8", "without the address of a pod"},
-                    bad_line{"ku pod 90.0.0.0/8 10.0.0.2 heavy", "unknown word \"heavy\" after \"ku pod\""},
-                    bad_line{"ku pod 90.0.0.0/8 10.0.0.2/32", "unknown word \"10.0.0.2/32\""},
-                    bad_line{"ku pod 90.0.0.0/8 10.0.0.1 weight 2 del", "weight and del do not go together"},
-                    bad_line{"ku conf", "without anything to set"},
-                    bad_line{"ku conf bucket 1", "unknown word \"bucket\" after \"ku conf\""},
-                    bad_line{"ku conf timeout 1 timeout 2", "timeout is said twice"}, bad_line{"ku set", "is wanted"},
-                    bad_line{"ku set interface nat5 in eth0", "\"nat5\""},
-                    bad_line{"ku set interface nat4 on eth0", "\"on\""},
-                    bad_line{"ku set interface nat4 in", "an interface is wanted"},
-                    bad_line{"ku set interface nat4 in eth0 twice", "\"twice\""}, bad_line{"show", "\"ku\" is wanted"},
-                    bad_line{"show vips", "\"vips\""}, bad_line{"show ku vips", "\"vips\" after \"show ku\""},
-                    bad_line{"show ku vip all", "\"all\": nothing comes after"},
-                    bad_line{"show ku flows now", "\"now\": nothing comes after"},
-                    bad_line{"test ku flowtable", "flush is wanted"}, bad_line{"test ku flows flush", "\"flows\""},
-                    bad_line{"\x01\xff", "unknown command \"\?\?\""}));
+    testing::Values(
+        bad_line{"nonsense 1", "unknown command \"nonsense\""}, bad_line{"KU vip 1.0.0.0/8", "\"KU\""},
+        bad_line{"ku", "the line ends where conf, vip, pod or set is wanted"},
+        bad_line{"ku frobnicate", "unknown word \"frobnicate\" after \"ku\""},
+        bad_line{"ku vip", "the line ends where a prefix is wanted"},
+        bad_line{"ku vip # 91.0.0.0/8", "the line ends where a prefix is wanted"},
+        bad_line{"ku vip 91.0.0.0/8 colour 3", "unknown word \"colour\" after \"ku vip\""},
+        bad_line{"ku vip 91.0.0.0/8 port", "the line ends where a port is wanted"},
+        bad_line{"ku vip 91.0.0.0/8 protocol", "the line ends where tcp, udp or sctp is wanted"},
+        bad_line{"ku vip 91.0.0.0/8 protocol icmp port 1", "unknown protocol \"icmp\""},
+        bad_line{"ku vip 91.0.0.0/8 port 1 port 1", "port is said twice"},
+        bad_line{"ku vip 91.0.0.0/8 nat4 nat6", "nat4 or nat6 is said twice"},
+        bad_line{"ku vip 90.0.0.0/8 del del", "del is said twice"},
+        bad_line{"ku pod 90.0.0.0/8", "without the address of a pod"},
+        bad_line{"ku pod 90.0.0.0/8 10.0.0.2 heavy", "unknown word \"heavy\" after \"ku pod\""},
+        bad_line{"ku pod 90.0.0.0/8 10.0.0.2/32", "unknown word \"10.0.0.2/32\""},
+        bad_line{"ku pod 90.0.0.0/8 10.0.0.1 weight 2 del", "weight and del do not go together"},
+        bad_line{"ku conf", "without anything to set"},
+        bad_line{"ku conf bucket 1", "unknown word \"bucket\" after \"ku conf\""},
+        bad_line{"ku conf timeout 1 timeout 2", "timeout is said twice"}, bad_line{"ku set", "is wanted"},
+        bad_line{"ku set interface nat5 in eth0", "\"nat5\""}, bad_line{"ku set interface nat4 on eth0", "\"on\""},
+        bad_line{"ku set interface nat4 in", "an interface is wanted"},
+        bad_line{"ku set interface nat4 in eth0 twice", "\"twice\""}, bad_line{"show", "where ku, services, endpoints"},
+        bad_line{"show vips", "\"vips\""}, bad_line{"show ku vips", "\"vips\" after \"show ku\""},
+        bad_line{"show ku vip all", "\"all\": nothing comes after"},
+        bad_line{"show ku flows now", "\"now\": nothing comes after"}, bad_line{"test ku flowtable", "flush is wanted"},
+        bad_line{"test ku flows flush", "\"flows\""}, bad_line{"\x01\xff", "unknown command \"\?\?\""}));
 
 INSTANTIATE_TEST_SUITE_P(
     values, bad_lines,
@@ -178,6 +177,7 @@ INSTANTIATE_TEST_SUITE_P(
                     bad_line{"ku set interface nat6 in eth0 del", "interface \"eth0\" is not set"},
                     bad_line{"show ku flows", "no flow table is attached"},
                     bad_line{"show ku counters", "no counters are attached"},
+                    bad_line{"show affinity json", "no affinity table is attached"},
                     bad_line{"test ku flowtable flush", "no flow table is attached"}));
 
 TEST(controller, empty_lines_and_comments_are_fine_and_publish_nothing) {
@@ -331,14 +331,24 @@ TEST(controller, hooks_answer_for_the_data_path_after_the_text_is_in_force) {
     std::vector<std::string> calls;
     controller control{source,
                        {.seed = 7,
-                        .hooks = {.flows = [&] { return calls.emplace_back("flows\n"); },
-                                  .counters = [&] { return calls.emplace_back("counters\n"); },
+                        .hooks = {.flows =
+                                      [&] {
+                                          calls.emplace_back("flows");
+                                          return std::vector{flow_view{.service = "default/web"}};
+                                      },
+                                  .clients = [&] { return std::vector<affinity_view>{}; },
+                                  .counters =
+                                      [&] {
+                                          calls.emplace_back("counters");
+                                          return std::vector{counter_view{"forward", 7}};
+                                      },
                                   .flush = [&] { calls.emplace_back("flush"); }}}};
     auto const result = control.apply("show ku counters\ntest ku flowtable flush\nku vip 90.0.0.0/8\nshow ku flows\n"
                                       "show ku vip\n");
     ASSERT_TRUE(result.ok());
-    EXPECT_EQ(calls, (names{"counters\n", "flush", "flows\n"}));
-    EXPECT_TRUE(result.text.starts_with("counters\nflows\nservice "));
+    EXPECT_EQ(calls, (names{"counters", "flush", "flows"}));
+    EXPECT_NE(result.text.find("default/web"), std::string::npos);
+    EXPECT_TRUE(result.text.starts_with("counter  value\nforward      7\nservice      protocol "));
     EXPECT_NE(result.text.find("\n90.0.0.0/8  all"), std::string::npos) << result.text;
     EXPECT_FALSE(control.apply("test ku flowtable flush\nku bad").ok());
     EXPECT_EQ(calls.size(), 3u) << "a refused text asks for nothing";

@@ -35,18 +35,18 @@ MAY_INCLUDE = {
     ],
     "kubeproxy.hpp": ["verdict.hpp", "version.hpp", "wire", "flow", "service", "nat", "dataplane", "control"],
 }
-# Boost in the headers: which part, and where. No other part, and no Boost elsewhere.
+# Opt-in: nothing else brings these, they need a Boost library.
+OPT_IN = re.compile(r"control/kubernetes(_\w+)?\.hpp")
+# Boost in the headers: which part, and where; beside it in OPT_IN. No other part, and no Boost elsewhere.
 BOOST = {
     "boost/endian": ["wire"],
-    "boost/json": ["control/kubernetes.hpp"],
+    "boost/json": [],
 }
 # Nothing of an operating system's network: a DPDK host compiles no socket header.
 SYSTEM = re.compile(r"(sys/(socket|ioctl|uio|un)\.h|netinet/|arpa/|linux/|net/|netdb\.h|poll\.h|unistd\.h|pcap|asio)")
 # Memory of a packet is reached in one file.
 CASTS = re.compile(r"\breinterpret_cast\b|\bmemcpy\s*\(")
 CASTS_IN = "wire/bytes.hpp"
-# Opt-in: the umbrella does not bring it, it needs a Boost library.
-OPT_IN = "control/kubernetes.hpp"
 UMBRELLA = "kubeproxy.hpp"
 MOST_LINES = 300
 
@@ -77,13 +77,14 @@ def include_breaches(header: str, text: str, headers: set[str]) -> list[str]:
                 found.append(f"includes {name}, which does not exist")
             elif folder_of(other) != folder_of(header) and not allowed(other, MAY_INCLUDE[folder_of(header)]):
                 found.append(f"must not include {name}")
-            if header == UMBRELLA and other == OPT_IN:
+            if OPT_IN.fullmatch(other) and not OPT_IN.fullmatch(header):
                 found.append(f"must not include {name}, which is opt-in")
         elif quote == '"':
             found.append(f'includes "{name}": ours are written from kubeproxy/ on, others in angle brackets')
         elif name.startswith("boost/"):
             part = "/".join(Path(name).with_suffix("").parts[:2])
-            if not allowed(header, BOOST.get(part, [])):
+            is_opt_in = part == "boost/json" and OPT_IN.fullmatch(header)
+            if not is_opt_in and not allowed(header, BOOST.get(part, [])):
                 found.append(f"must not include {name}")
         if SYSTEM.search(name):
             found.append(f"must not include {name}, a system's network header")
@@ -141,6 +142,7 @@ GOOD_TREE = {
     "nat/rewrite.hpp": '#include "kubeproxy/flow/table.hpp"',
     "dataplane/proxy.hpp": '#include "kubeproxy/nat/rewrite.hpp"\n#include "kubeproxy/service/snapshot.hpp"',
     "control/kubernetes.hpp": '#include <boost/json.hpp>\n#include "kubeproxy/service/snapshot.hpp"',
+    "control/kubernetes_node.hpp": '#include <boost/json.hpp>\n#include "kubeproxy/control/kubernetes.hpp"',
     "control/config.hpp": '#include "kubeproxy/wire/address.hpp"\n#include <string>',
     "kubeproxy.hpp": '#include "kubeproxy/dataplane/proxy.hpp" // the core\n#include "kubeproxy/control/config.hpp"',
 }
@@ -166,6 +168,8 @@ BAD_HEADERS = [
     ("nat/rewrite.hpp", "\n" * (MOST_LINES + 1), "more than 300"),
     ("kubeproxy.hpp", "inline int answer;", "holds code"),
     ("kubeproxy.hpp", '#include "kubeproxy/control/kubernetes.hpp"', "which is opt-in"),
+    ("kubeproxy.hpp", '#include "kubeproxy/control/kubernetes_node.hpp"', "which is opt-in"),
+    ("control/config.hpp", '#include "kubeproxy/control/kubernetes.hpp"', "which is opt-in"),
     ("service/maglev.hpp", '#include "kubeproxy/service/snapshot.hpp"', "includes itself"),
     ("utils/misc.hpp", "", "in no folder of the design"),
 ]

@@ -5,7 +5,9 @@
 #include "kubeproxy/control/frontends.hpp"
 #include "kubeproxy/control/node.hpp"
 #include "kubeproxy/control/places.hpp"
+#include "kubeproxy/control/returns.hpp"
 #include "kubeproxy/control/rings.hpp"
+#include "kubeproxy/control/source_ranges.hpp"
 #include "kubeproxy/control/valid.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 
@@ -72,7 +74,7 @@ class compiler {
     void fill(compiled_port& port, compiled_service const& compiled, service_configuration const& next);
     [[nodiscard]] service_entry entry_for(compiled_port const& port, compiled_service const& compiled,
                                           service_configuration const& next) const;
-    void take_node(node_configuration const& node);
+    [[nodiscard]] bool take_node(std::shared_ptr<node_configuration const> const& next);
     void rebuild_frontends(node_configuration const& node);
     template <ip_version V>
     [[nodiscard]] frontend_index<V> all_frontends(node_configuration const& node) const;
@@ -93,18 +95,16 @@ inline std::unique_ptr<snapshot const> compiler::compile(valid_configuration con
     auto const slots = configuration.services();
     compiled_.resize(std::max(compiled_.size(), slots.size()));
     auto frontends = frontends_are::as_before;
+    bool const is_other_node = take_node(configuration.shared_node());
+    if (is_other_node) frontends = frontends_are::changed;
     valid_configuration::shared_service const nobody;
     for (std::size_t slot = 0; slot < compiled_.size(); ++slot) {
         auto const& next = slot < slots.size() ? slots[slot] : nobody;
-        if (next == compiled_[slot].source) continue;
+        if (next == compiled_[slot].source && !(is_other_node && next)) continue;
         if (update(compiled_[slot], next) == frontends_are::changed) frontends = frontends_are::changed;
     }
-    if (configuration.shared_node() != node_) {
-        take_node(configuration.node());
-        node_ = configuration.shared_node();
-        frontends = frontends_are::changed;
-    }
     if (frontends == frontends_are::changed) rebuild_frontends(configuration.node());
+    set_returns(working_, configuration.node().interfaces);
     ++working_.generation;
     return std::make_unique<snapshot const>(working_);
 }
@@ -231,8 +231,8 @@ inline void compiler::fill(compiled_port& port, compiled_service const& compiled
     entry.local = make_endpoint_ring(rings_, placed, endpoint_scope::this_node, before.local, entry.everywhere);
     if (port.guarded != no_service) {
         auto& guarded = working_.services[port.guarded] = entry;
-        guarded.source_ranges4 = detail::of_version<ipv4>(next.source_ranges);
-        guarded.source_ranges6 = detail::of_version<ipv6>(next.source_ranges);
+        guarded.source_ranges4 = allowed_sources<ipv4>(next, *node_);
+        guarded.source_ranges6 = allowed_sources<ipv6>(next, *node_);
     }
     working_.services[port.service] = std::move(entry);
 }
@@ -252,12 +252,17 @@ inline service_entry compiler::entry_for(compiled_port const& port, compiled_ser
     return entry;
 }
 
-inline void compiler::take_node(node_configuration const& node) {
+/// Whether it is another one.
+inline bool compiler::take_node(std::shared_ptr<node_configuration const> const& next) {
+    if (next == node_) return false;
+    node_ = next;
+    auto const& node = *node_;
     working_.node4 = compile_node<ipv4>(node);
     working_.node6 = compile_node<ipv6>(node);
     working_.nat64_prefix = node.nat64_prefix;
     working_.lifetimes = node.lifetimes;
     working_.masquerade_all = node.masquerade_all;
+    return true;
 }
 
 inline void compiler::rebuild_frontends(node_configuration const& node) {

@@ -46,7 +46,8 @@ struct service_port {
     [[nodiscard]] friend bool operator==(service_port const&, service_port const&) = default;
 };
 
-/// What an endpoint's hints say about this node: traffic stays with the hinted ones if all ready endpoints have hints.
+/// What an endpoint's hints say about this node or its zone: traffic stays with the hinted ones if all ready endpoints
+/// have hints.
 enum class topology_hint : std::uint8_t { none, elsewhere, here };
 
 /// An address that serves. Where it is has been compared with the node's name and zone by whoever read the objects:
@@ -58,7 +59,8 @@ struct endpoint {
     bool serving = true;
     bool terminating = false;
     bool on_this_node = false;
-    topology_hint hint = topology_hint::none;
+    topology_hint hint = topology_hint::none;      ///< forZones
+    topology_hint node_hint = topology_hint::none; ///< forNodes; goes before the zone
 
     [[nodiscard]] friend bool operator==(endpoint const&, endpoint const&) = default;
 };
@@ -106,9 +108,12 @@ struct service_configuration {
     std::optional<timeouts> lifetimes{};      ///< none: the node's
 };
 
-/// What reports call one port of a service.
+/// What reports call one port of a service: "default/web:http", "default/web:80" where the port has no name. What the
+/// `ku` language calls a service says the port already.
 [[nodiscard]] inline std::string report_name(service_configuration const& service, service_port const& port) {
-    return port.name.empty() ? service.name : service.name + ':' + port.name;
+    if (!port.name.empty()) return service.name + ':' + port.name;
+    bool const is_of_ku = service.addresses.empty() || service.addresses.front().kind == service_address_kind::vip;
+    return is_of_ku ? service.name : service.name + ':' + std::to_string(port.port);
 }
 
 /// `ku set interface`: where the seed's stateless return mapping is wanted.

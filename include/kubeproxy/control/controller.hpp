@@ -3,8 +3,11 @@
 #include "kubeproxy/control/compile.hpp"
 #include "kubeproxy/control/ku_edit.hpp"
 #include "kubeproxy/control/ku_grammar.hpp"
+#include "kubeproxy/control/ku_show.hpp"
 #include "kubeproxy/control/publish.hpp"
 #include "kubeproxy/control/show.hpp"
+#include "kubeproxy/control/show_flows.hpp"
+#include "kubeproxy/control/show_json.hpp"
 #include "kubeproxy/control/show_text.hpp"
 #include "kubeproxy/control/valid.hpp"
 #include "kubeproxy/service/publication.hpp"
@@ -24,9 +27,10 @@ namespace kubeproxy {
 
 /// What the data path of the host has to say. A command that asks for one that is not set is refused.
 struct controller_hooks {
-    std::function<std::string()> flows;    ///< show ku flows
-    std::function<std::string()> counters; ///< show ku counters
-    std::function<void()> flush;           ///< test ku flowtable flush
+    std::function<std::vector<flow_view>()> flows;       ///< show flows
+    std::function<std::vector<affinity_view>()> clients; ///< show affinity
+    std::function<std::vector<counter_view>()> counters; ///< show counters
+    std::function<void()> flush;                         ///< test ku flowtable flush
 };
 
 struct controller_options {
@@ -79,12 +83,13 @@ class controller {
     }
 
   private:
-    using query = std::variant<ku_show, ku_flush>;
+    using query = std::variant<ku_query, ku_flush>;
 
     void publish(valid_configuration const& next);
     [[nodiscard]] query checked(query what) const;
     [[nodiscard]] std::string answer(query const& what) const;
-    [[nodiscard]] std::string answer(ku_show what) const;
+    [[nodiscard]] std::string answer(ku_query const& what) const;
+    [[nodiscard]] std::vector<service_view> views_of(std::string_view service) const;
 
     service_source* source_;
     valid_configuration configuration_;
@@ -133,26 +138,46 @@ inline void controller::publish(valid_configuration const& next) {
 }
 
 inline controller::query controller::checked(query what) const {
-    bool const flush = std::holds_alternative<ku_flush>(what);
-    if (flush ? !hooks_.flush : what == query{ku_show::flows} && !hooks_.flows)
+    auto const* show = std::get_if<ku_query>(&what);
+    auto const asks_for = [&](ku_show other) { return show != nullptr && show->what == other; };
+    if ((show == nullptr && !hooks_.flush) || (asks_for(ku_show::flows) && !hooks_.flows))
         throw ku_error{"no flow table is attached"};
-    if (what == query{ku_show::counters} && !hooks_.counters) throw ku_error{"no counters are attached"};
+    if (asks_for(ku_show::affinity) && !hooks_.clients) throw ku_error{"no affinity table is attached"};
+    if (asks_for(ku_show::counters) && !hooks_.counters) throw ku_error{"no counters are attached"};
     return what;
 }
 
 inline std::string controller::answer(query const& what) const {
-    if (auto const* show = std::get_if<ku_show>(&what)) return answer(*show);
+    if (auto const* show = std::get_if<ku_query>(&what)) return answer(*show);
     hooks_.flush();
     return {};
 }
 
-inline std::string controller::answer(ku_show what) const {
-    switch (what) {
-    case ku_show::overview: return overview_text(configuration_.node(), views());
-    case ku_show::vips: return services_text(views());
-    case ku_show::vips_verbose: return verbose_text(views());
-    case ku_show::flows: return hooks_.flows();
-    case ku_show::counters: return hooks_.counters();
+/// All ports of one service, or one of them; empty: everything.
+inline std::vector<service_view> controller::views_of(std::string_view service) const {
+    auto all = views();
+    if (service.empty()) return all;
+    std::erase_if(all, [service](service_view const& v) {
+        auto const is_whole = v.name.size() == service.size() || v.name[std::min(service.size(), v.name.size())] == ':';
+        return !v.name.starts_with(service) || !is_whole;
+    });
+    return all;
+}
+
+inline std::string controller::answer(ku_query const& what) const {
+    bool const json = what.format == show_format::json;
+    switch (what.what) {
+    case ku_show::overview: {
+        auto const& node = configuration_.node();
+        return json ? overview_json(node, views()) : overview_text(node, views());
+    }
+    case ku_show::vips: return json ? services_json(views()) : services_text(views());
+    case ku_show::vips_verbose: return json ? services_json(views()) : verbose_text(views());
+    case ku_show::endpoints:
+        return json ? endpoints_json(views_of(what.service)) : all_endpoints_text(views_of(what.service));
+    case ku_show::flows: return json ? flows_json(hooks_.flows()) : flows_text(hooks_.flows());
+    case ku_show::affinity: return json ? affinity_json(hooks_.clients()) : affinity_text(hooks_.clients());
+    case ku_show::counters: return json ? counters_json(hooks_.counters()) : counters_text(hooks_.counters());
     }
     return {};
 }

@@ -71,11 +71,16 @@ enum class endpoint_scope : std::uint8_t {
 };
 
 namespace detail {
-/// Traffic stays with the hinted endpoints if every ready one has a hint and one of them is for here.
-[[nodiscard]] inline bool follow_hints(std::span<target const> all, std::span<std::uint32_t const> ready) noexcept {
-    auto const hint = [all](std::uint32_t i) { return all[i].is->hint; };
-    return std::ranges::none_of(ready, [&](auto i) { return hint(i) == topology_hint::none; }) &&
-           std::ranges::any_of(ready, [&](auto i) { return hint(i) == topology_hint::here; });
+/// If every ready endpoint has a hint of this kind, and one of them is for here, the others are left out.
+/// \return whether it is so
+[[nodiscard]] inline bool follow_hints(std::span<target const> all, std::vector<std::uint32_t>& ready,
+                                       topology_hint endpoint::*kind) {
+    auto const hint = [&](std::uint32_t i) { return all[i].is->*kind; };
+    if (std::ranges::any_of(ready, [&](auto i) { return hint(i) == topology_hint::none; }) ||
+        std::ranges::none_of(ready, [&](auto i) { return hint(i) == topology_hint::here; }))
+        return false;
+    std::erase_if(ready, [&](auto i) { return hint(i) != topology_hint::here; });
+    return true;
 }
 } // namespace detail
 
@@ -90,8 +95,8 @@ namespace detail {
         if (!e.ready && e.serving && e.terminating) leaving.push_back(i);
     }
     if (ready.empty()) return leaving;
-    if (scope == endpoint_scope::everywhere && detail::follow_hints(all, ready))
-        std::erase_if(ready, [all](std::uint32_t i) { return all[i].is->hint != topology_hint::here; });
+    if (scope == endpoint_scope::everywhere && !detail::follow_hints(all, ready, &endpoint::node_hint))
+        static_cast<void>(detail::follow_hints(all, ready, &endpoint::hint));
     return ready;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/ku_show.hpp"
 #include "kubeproxy/control/ku_words.hpp"
 #include "kubeproxy/control/rules.hpp"
 
@@ -54,23 +55,15 @@ struct ku_interface {
     std::optional<ku_action> action{};
 };
 
-/// show ku | show ku vip [verbose] | show ku flows | show ku counters
-enum class ku_show : std::uint8_t { overview, vips, vips_verbose, flows, counters };
-
 /// test ku flowtable flush
 struct ku_flush {
     [[nodiscard]] friend bool operator==(ku_flush, ku_flush) = default;
 };
 
 /// monostate: a line without a command.
-using ku_command = std::variant<std::monostate, ku_conf, ku_vip, ku_pod, ku_interface, ku_show, ku_flush>;
+using ku_command = std::variant<std::monostate, ku_conf, ku_vip, ku_pod, ku_interface, ku_query, ku_flush>;
 
 namespace detail {
-
-[[noreturn]] inline void refuse_word(std::string_view word, std::string_view after, std::string_view known) {
-    throw ku_error{"unknown word " + quoted(word) + " after \"" + std::string{after} +
-                   "\" (known: " + std::string{known} + ')'};
-}
 
 [[nodiscard]] inline std::uint16_t ku_port(std::string_view what, ku_words& words, std::uint16_t least) {
     return ku_number<std::uint16_t>(what, words.next("a port"), least, 65535);
@@ -196,33 +189,6 @@ namespace detail {
     if (word == "pod") return parse_pod(words);
     if (word == "set") return parse_set(words);
     refuse_word(word, "ku", "conf, vip, pod, set");
-}
-
-inline void expect_end(ku_words words, std::string_view after) {
-    if (!words.empty())
-        throw ku_error{"unknown word " + quoted(words.next()) + ": nothing comes after \"" + std::string{after} + '"'};
-}
-
-[[nodiscard]] inline ku_command parse_show(ku_words words) {
-    if (auto const word = words.next("\"ku\""); word != "ku") refuse_word(word, "show", "ku");
-    if (words.empty()) return ku_show::overview;
-    auto const word = words.next();
-    auto what = ku_show::overview;
-    if (word == "vip") {
-        what = ku_show::vips;
-        if (auto rest = words; !rest.empty() && rest.next() == "verbose") {
-            words = rest;
-            what = ku_show::vips_verbose;
-        }
-    } else if (word == "flows") {
-        what = ku_show::flows;
-    } else if (word == "counters") {
-        what = ku_show::counters;
-    } else {
-        refuse_word(word, "show ku", "vip, flows, counters");
-    }
-    expect_end(words, "show ku " + std::string{word});
-    return what;
 }
 
 [[nodiscard]] inline ku_command parse_test(ku_words words) {

@@ -44,6 +44,8 @@ class ku_words {
         skip_space();
         return word;
     }
+    /// What next() would be. \pre not empty()
+    [[nodiscard]] std::string_view peek() const noexcept { return rest_.substr(0, rest_.find_first_of(space)); }
     [[nodiscard]] std::string_view next(std::string_view wanted) {
         if (empty()) throw ku_error{"the line ends where " + std::string{wanted} + " is wanted"};
         return next();
@@ -94,5 +96,19 @@ void say_once(std::optional<T>& slot, std::string_view word, T value) {
     if (slot) throw ku_error{std::string{word} + " is said twice"};
     slot = std::move(value);
 }
+
+namespace detail {
+
+[[noreturn]] inline void refuse_word(std::string_view word, std::string_view after, std::string_view known) {
+    throw ku_error{"unknown word " + quoted(word) + " after \"" + std::string{after} +
+                   "\" (known: " + std::string{known} + ')'};
+}
+
+inline void expect_end(ku_words words, std::string_view after) {
+    if (!words.empty())
+        throw ku_error{"unknown word " + quoted(words.next()) + ": nothing comes after \"" + std::string{after} + '"'};
+}
+
+} // namespace detail
 
 } // namespace kubeproxy

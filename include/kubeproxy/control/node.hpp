@@ -60,7 +60,8 @@ template <ip_version V>
     return result;
 }
 
-/// The addresses that serve node ports: loopback ones do not.
+/// The addresses that serve node ports: loopback ones do not. Where ranges are said, but none of this version, it is
+/// all of this version, as kube-proxy has it.
 template <ip_version V>
 [[nodiscard]] std::vector<typename V::address> node_port_addresses(node_configuration const& node) {
     if (!node.node_port_addresses) {
@@ -70,7 +71,8 @@ template <ip_version V>
     auto const ranges = detail::of_version<V>(*node.node_port_addresses);
     auto addresses = detail::of_version<V>(node.addresses);
     std::erase_if(addresses, [&ranges](auto const& a) {
-        return is_loopback(a) || std::ranges::none_of(ranges, [&a](auto const& range) { return range.contains(a); });
+        auto const contains = [&a](auto const& range) { return range.contains(a); };
+        return is_loopback(a) || (!ranges.empty() && std::ranges::none_of(ranges, contains));
     });
     return addresses;
 }

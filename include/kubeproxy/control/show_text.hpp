@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kubeproxy/control/show.hpp"
+#include "kubeproxy/control/show_flows.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -131,6 +132,67 @@ class text_table {
         text += services_text({&v, 1}) + endpoints_text(v);
     }
     return text;
+}
+
+/// One row for each endpoint of each service.
+[[nodiscard]] inline std::string all_endpoints_text(std::span<service_view const> views) {
+    using enum text_table::align;
+    text_table table{{{"service"},
+                      {"endpoint"},
+                      {"state"},
+                      {"node"},
+                      {"weight", right},
+                      {"share", right},
+                      {"packets", right},
+                      {"flows", right}}};
+    for (auto const& v : views)
+        for (auto const& e : v.endpoints)
+            table.add({v.name, e.port == 0 ? to_text(e.address) : to_text(e.address, e.port),
+                       std::string{state_text(e.is)}, e.is.on_this_node ? "this" : "another",
+                       std::to_string(e.is.weight), percent_text(e.ring_entries, v.ring_size),
+                       std::to_string(e.counted.packets), std::to_string(e.counted.flows)});
+    return table.text(0);
+}
+
+[[nodiscard]] inline std::string ip_protocol_text(std::uint8_t protocol) {
+    if (protocol == 1 || protocol == 58) return "icmp";
+    if (protocol == 6) return "tcp";
+    if (protocol == 17) return "udp";
+    return protocol == 132 ? "sctp" : std::to_string(protocol);
+}
+
+[[nodiscard]] inline std::string flows_text(std::span<flow_view const> flows) {
+    using enum text_table::align;
+    text_table table{{{"service"},
+                      {"protocol"},
+                      {"client"},
+                      {"spoken to"},
+                      {"source"},
+                      {"backend"},
+                      {"state"},
+                      {"idle", right},
+                      {"left", right},
+                      {"packets", right}}};
+    auto const text = [](flow_side const& s) { return s.port == 0 ? to_text(s.address) : to_text(s.address, s.port); };
+    for (auto const& f : flows)
+        table.add({f.service, ip_protocol_text(f.protocol), text(f.client), text(f.spoken_to),
+                   f.masqueraded ? text(f.source) : "kept", text(f.backend), std::string{f.state},
+                   std::to_string(f.idle.count()) + " s", std::to_string(f.left.count()) + " s",
+                   std::to_string(f.packets)});
+    return table.text(0);
+}
+
+[[nodiscard]] inline std::string affinity_text(std::span<affinity_view const> clients) {
+    text_table table{{{"service"}, {"client"}, {"backend"}, {"left", text_table::align::right}}};
+    for (auto const& a : clients)
+        table.add({a.service, to_text(a.client), to_text(a.backend), std::to_string(a.left.count()) + " s"});
+    return table.text(0);
+}
+
+[[nodiscard]] inline std::string counters_text(std::span<counter_view const> counters) {
+    text_table table{{{"counter"}, {"value", text_table::align::right}}};
+    for (auto const& c : counters) table.add({c.name, std::to_string(c.value)});
+    return table.text(0);
 }
 
 namespace detail {

@@ -1,0 +1,232 @@
+#pragma once
+
+#include "kubeproxy/control/controller.hpp"
+#include "kubeproxy/control/kubernetes_cluster.hpp"
+#include "kubeproxy/control/kubernetes_node.hpp"
+#include "kubeproxy/control/kubernetes_service.hpp"
+#include "kubeproxy/control/kubernetes_slice.hpp"
+#include "kubeproxy/control/kubernetes_text.hpp"
+
+#include <boost/json.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+/// Services and EndpointSlices of a cluster, as `kubectl get -o json` prints them, once or as they change.
+/// Opt-in: needs Boost.JSON, to be linked.
+namespace kubeproxy {
+
+/// What was not taken, and why. Everything else goes on.
+struct kubernetes_refusal {
+    std::string kind{};  ///< "Service"; empty: the text is no JSON
+    std::string name{};  ///< "default/web", as far as it could be read
+    std::string field{}; ///< "spec.ports[1].port"; empty: the whole object
+    std::string reason{};
+    std::uint64_t offset = 0; ///< where the text is no JSON, from the beginning of the input
+
+    [[nodiscard]] std::string text() const {
+        if (kind.empty()) return "at byte " + std::to_string(offset) + ": " + reason;
+        return kind + (name.empty() ? "" : ' ' + name) + ": " + (field.empty() ? "" : field + ": ") + reason;
+    }
+};
+
+struct kubernetes_counters {
+    std::uint64_t services = 0; ///< put, deleted, or left alone as kube-proxy leaves them alone
+    std::uint64_t slices = 0;
+    std::uint64_t bookmarks = 0;
+    std::uint64_t other_kinds = 0; ///< passed over
+    std::uint64_t refused = 0;
+};
+
+/// Keeps a controller's configuration as the cluster's objects say.
+///
+/// Reads objects, Lists, arrays and watch events ({"type":"ADDED","object":…}), one behind the other, in bytes cut
+/// anywhere. An object replaces the one of its kind and name. A broken object is refused and changes nothing; one that
+/// wants what another one has (the same address and port) waits until that is free. See json_stream for broken text.
+///
+/// The node is the controller's: its name and zone must be set before the first object is read, and stay.
+class kubernetes_reader {
+  public:
+    /// \param control outlives this; its other services, of `ku` lines, are left alone
+    explicit kubernetes_reader(controller& control) : control_{&control}, cluster_{control.configuration()} {}
+    kubernetes_reader(kubernetes_reader const&) = delete;
+    kubernetes_reader& operator=(kubernetes_reader const&) = delete;
+
+    /// Reads more bytes. What they change is in force when flush() has been called.
+    void read(std::string_view bytes) {
+        text_.read(
+            bytes, [this](boost::json::value const& value) { take(value); },
+            [this](json_text_error const& wrong) { refuse({.reason = wrong.reason, .offset = wrong.offset}); });
+    }
+    /// The input is over; more may come, as another one.
+    void finish() {
+        text_.finish(
+            [this](json_text_error const& wrong) { refuse({.reason = wrong.reason, .offset = wrong.offset}); });
+    }
+    /// Publishes all changes at once, if there are any. \return what was refused since the last call
+    std::vector<kubernetes_refusal> flush() {
+        bool const changed = cluster_.commit([this](std::string const& name, config_error const& wrong) {
+            refuse({.kind = "Service", .name = name, .reason = wrong.rule});
+        });
+        if (changed || control_->current() == nullptr) control_->publish();
+        return std::exchange(refusals_, {});
+    }
+    /// Reads and publishes: for a watch stream, whose bytes come when something has changed.
+    std::vector<kubernetes_refusal> feed(std::string_view bytes) {
+        read(bytes);
+        return flush();
+    }
+
+    [[nodiscard]] kubernetes_counters const& counters() const noexcept { return counters_; }
+    /// Services that wait for what others have.
+    [[nodiscard]] std::size_t waiting() const noexcept { return cluster_.refused(); }
+
+  private:
+    enum class change : std::uint8_t { put, remove };
+
+    void take(boost::json::value const& value);
+    void take(boost::json::object const& object);
+    void take_event(std::string_view type, boost::json::object const& object);
+    void take_list(boost::json::object const& list, std::string_view kind);
+    void take_object(boost::json::object const& object, std::string_view kind, change what);
+    void take_service(boost::json::object const& object, change what);
+    void take_slice(boost::json::object const& object, change what);
+    void refuse(kubernetes_refusal why) {
+        ++counters_.refused;
+        refusals_.push_back(std::move(why));
+    }
+
+    controller* control_;
+    kubernetes_cluster cluster_;
+    json_stream text_;
+    kubernetes_counters counters_;
+    std::vector<kubernetes_refusal> refusals_;
+};
+
+namespace detail {
+
+/// Kind and API group, so that others' Services (Knative has some) are not taken for the core's.
+[[nodiscard]] inline std::string_view kind_of(boost::json::object const& object) noexcept {
+    auto const text = [&](std::string_view name) {
+        auto const* value = object.if_contains(name);
+        return value != nullptr && value->is_string() ? std::string_view{value->get_string()} : std::string_view{};
+    };
+    auto const kind = text("kind"), api = text("apiVersion");
+    if ((kind == "Service" || kind == "ServiceList") && !api.empty() && api != "v1") return "";
+    if ((kind == "EndpointSlice" || kind == "EndpointSliceList") && !api.empty() &&
+        !api.starts_with("discovery.k8s.io/"))
+        return "";
+    return kind;
+}
+
+/// As far as it can be told.
+[[nodiscard]] inline std::string name_if_any(boost::json::object const& object) {
+    auto const* meta = object.if_contains("metadata");
+    if (meta == nullptr || !meta->is_object()) return {};
+    auto const text = [&](std::string_view name) {
+        auto const* value = meta->get_object().if_contains(name);
+        return value != nullptr && value->is_string() ? std::string{value->get_string()} : std::string{};
+    };
+    auto const space = text("namespace"), name = text("name");
+    return space.empty() ? name : space + '/' + name;
+}
+
+} // namespace detail
+
+inline void kubernetes_reader::take(boost::json::value const& value) {
+    if (auto const* all = value.if_array()) {
+        for (auto const& each : *all) take(each);
+    } else if (auto const* object = value.if_object()) {
+        take(*object);
+    } else {
+        refuse({.kind = "value", .reason = "an object is wanted"});
+    }
+}
+
+inline void kubernetes_reader::take(boost::json::object const& object) {
+    auto const* type = object.if_contains("type");
+    auto const* inner = object.if_contains("object");
+    if (type != nullptr && type->is_string() && inner != nullptr && inner->is_object())
+        return take_event(type->get_string(), inner->get_object());
+    if (auto const* kind = object.if_contains("kind"); kind == nullptr || !kind->is_string())
+        return refuse({.kind = "object", .name = detail::name_if_any(object), .field = "kind", .reason = "is missing"});
+    auto const kind = detail::kind_of(object);
+    if (kind == "List" || kind == "ServiceList" || kind == "EndpointSliceList") return take_list(object, kind);
+    take_object(object, kind, change::put);
+}
+
+inline void kubernetes_reader::take_event(std::string_view type, boost::json::object const& object) {
+    auto const kind = detail::kind_of(object);
+    if (type == "BOOKMARK") {
+        ++counters_.bookmarks;
+    } else if (type == "ADDED" || type == "MODIFIED") {
+        take_object(object, kind, change::put);
+    } else if (type == "DELETED") {
+        take_object(object, kind, change::remove);
+    } else if (type == "ERROR") {
+        auto const* message = object.if_contains("message");
+        auto const text =
+            message != nullptr && message->is_string() ? shown(message->get_string()) : "without a message";
+        refuse({.kind = "watch", .reason = "the API server reports an error: " + text});
+    } else {
+        refuse({.kind = "watch", .field = "type", .reason = shown(type) + " is no event"});
+    }
+}
+
+/// The objects of a list of one kind do not always say which.
+inline void kubernetes_reader::take_list(boost::json::object const& list, std::string_view kind) {
+    auto const* items = list.if_contains("items");
+    if (items == nullptr || items->is_null()) return;
+    if (!items->is_array())
+        return refuse({.kind = std::string{kind}, .field = "items", .reason = "an array is wanted"});
+    for (auto const& item : items->get_array()) {
+        if (kind == "List" || !item.is_object() || item.get_object().contains("kind"))
+            take(item);
+        else
+            take_object(item.get_object(), kind.substr(0, kind.size() - std::string_view{"List"}.size()), change::put);
+    }
+}
+
+inline void kubernetes_reader::take_object(boost::json::object const& object, std::string_view kind, change what) {
+    try {
+        if (kind == "Service")
+            take_service(object, what);
+        else if (kind == "EndpointSlice")
+            take_slice(object, what);
+        else
+            ++counters_.other_kinds;
+    } catch (field_error const& wrong) {
+        refuse({.kind = std::string{kind},
+                .name = detail::name_if_any(object),
+                .field = wrong.field(),
+                .reason = wrong.what()});
+    }
+}
+
+inline void kubernetes_reader::take_service(boost::json::object const& object, change what) {
+    auto const name = name_of(object).text();
+    auto service = what == change::put ? read_service(object) : std::nullopt;
+    if (service)
+        if (auto const wrong = check_service(*service)) throw field_error{"", wrong->rule};
+    ++counters_.services;
+    if (service)
+        cluster_.put_service(std::move(*service));
+    else
+        cluster_.remove_service(name);
+}
+
+inline void kubernetes_reader::take_slice(boost::json::object const& object, change what) {
+    auto const name = name_of(object);
+    auto slice = what == change::put ? read_slice(object, control_->configuration().node()) : std::nullopt;
+    ++counters_.slices;
+    if (slice)
+        cluster_.put_slice(name.text(), std::move(*slice));
+    else
+        cluster_.remove_slice(name.text(), name.name);
+}
+
+} // namespace kubeproxy

@@ -1,0 +1,158 @@
+#pragma once
+
+#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/kubernetes_slice.hpp"
+#include "kubeproxy/control/valid.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace kubeproxy {
+
+/// Services and their slices, joined: they come in any order, and go in any order.
+///
+///     put, remove -> staged_ -- commit() --> the configuration    Services that fit, with their slices
+///                      ^                 \-> aside_               slices without a Service; Services that do not fit
+///                      \-- when they are touched again, or something that they may have waited for has changed
+///
+/// What is in force is held by the configuration alone: there is one copy of each endpoint.
+class kubernetes_cluster {
+  public:
+    /// \param in_force outlives this
+    explicit kubernetes_cluster(valid_configuration& in_force) noexcept : in_force_{&in_force} {}
+
+    void put_service(service_configuration service) {
+        auto& entry = stage(service.name);
+        auto slices = std::move(entry.service.slices);
+        entry.service = std::move(service);
+        entry.service.slices = std::move(slices);
+        entry.is_there = true;
+    }
+    /// Its slices stay: they are objects of their own.
+    void remove_service(std::string const& name) { stage(name).is_there = false; }
+
+    /// \param key the slice's namespace and name
+    void put_slice(std::string const& key, owned_slice owned) {
+        auto const [owner, is_new] = owners_.try_emplace(key, owned.service);
+        if (!is_new && owner->second != owned.service) {
+            drop_slice(owner->second, owned.slice.name);
+            owner->second = owned.service;
+        }
+        auto& slices = stage(owned.service).service.slices;
+        auto const at = std::ranges::lower_bound(slices, owned.slice.name, {}, &endpoint_slice::name);
+        if (at != slices.end() && at->name == owned.slice.name)
+            *at = std::move(owned.slice);
+        else
+            slices.insert(at, std::move(owned.slice));
+    }
+    void remove_slice(std::string const& key, std::string const& name) {
+        auto const owner = owners_.find(key);
+        if (owner == owners_.end()) return;
+        drop_slice(owner->second, name);
+        owners_.erase(owner);
+    }
+
+    /// Brings what changed into force. A Service that does not fit beside the others is given to on_refusal(name,
+    /// config_error), serves no more, and is tried again whenever others give something up.
+    /// \return whether the configuration has changed
+    template <class OnRefusal>
+    bool commit(OnRefusal&& on_refusal);
+
+    /// Services that do not fit beside others.
+    [[nodiscard]] std::size_t refused() const noexcept {
+        return static_cast<std::size_t>(std::ranges::count_if(aside_, [](auto const& a) { return a.second.is_there; }));
+    }
+
+  private:
+    struct joined {
+        service_configuration service{}; ///< without a Service, its slices only
+        bool is_there = false;
+    };
+    using entries = std::map<std::string, joined>;
+
+    [[nodiscard]] joined& stage(std::string const& name);
+    void drop_slice(std::string const& service, std::string const& name) {
+        std::erase_if(stage(service).service.slices, [&](endpoint_slice const& s) { return s.name == name; });
+    }
+    [[nodiscard]] bool leave(std::string const& name);
+    void set_aside(std::string const& name, joined&& entry) {
+        if (entry.is_there || !entry.service.slices.empty()) aside_.insert_or_assign(name, std::move(entry));
+    }
+    template <class OnRefusal>
+    [[nodiscard]] bool enter(std::string const& name, joined& entry, OnRefusal& on_refusal);
+
+    valid_configuration* in_force_;
+    entries staged_;
+    entries aside_;
+    std::vector<std::string> order_;                      ///< of staged_, as they came
+    std::unordered_map<std::string, std::string> owners_; ///< slice -> service
+    bool gave_up_ = false;                                ///< a Service went, or has other addresses now
+};
+
+inline kubernetes_cluster::joined& kubernetes_cluster::stage(std::string const& name) {
+    auto const [at, is_new] = staged_.try_emplace(name);
+    auto& entry = at->second;
+    if (!is_new) return entry;
+    order_.push_back(name);
+    if (auto waiting = aside_.extract(name)) {
+        entry = std::move(waiting.mapped());
+    } else if (auto const known = in_force_->find(name)) {
+        entry = {*known, true};
+    }
+    return entry;
+}
+
+inline bool kubernetes_cluster::leave(std::string const& name) {
+    if (!in_force_->remove(name)) return false;
+    gave_up_ = true;
+    return true;
+}
+
+/// Whether the configuration has changed.
+template <class OnRefusal>
+bool kubernetes_cluster::enter(std::string const& name, joined& entry, OnRefusal& on_refusal) {
+    auto const before = in_force_->find(name);
+    bool const moves =
+        before != nullptr && (before->addresses != entry.service.addresses || before->ports != entry.service.ports);
+    if (auto const wrong = in_force_->put(entry.service)) {
+        on_refusal(name, *wrong);
+        set_aside(name, std::move(entry));
+        return leave(name);
+    }
+    gave_up_ = gave_up_ || moves;
+    return true;
+}
+
+template <class OnRefusal>
+bool kubernetes_cluster::commit(OnRefusal&& on_refusal) {
+    bool changed = false;
+    for (auto const& name : order_) // first what goes: what comes may need its place
+        if (auto& entry = staged_.at(name); !entry.is_there) {
+            changed |= leave(name);
+            set_aside(name, std::move(entry));
+        }
+    for (auto const& name : order_)
+        if (auto& entry = staged_.at(name); entry.is_there) changed |= enter(name, entry, on_refusal);
+    staged_.clear();
+    order_.clear();
+    // What was refused has told why; a second refusal says nothing new. Those that enter give nothing up.
+    if (std::exchange(gave_up_, false)) {
+        for (auto at = aside_.begin(); at != aside_.end();) {
+            auto const here = at++;
+            if (!here->second.is_there || in_force_->put(here->second.service)) continue;
+            aside_.erase(here);
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+} // namespace kubeproxy

@@ -1,0 +1,152 @@
+#pragma once
+
+#include "kubeproxy/wire/address_text.hpp"
+
+#include <boost/json.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+/// Fields of Kubernetes' objects: absent and null are the same, and whatever else is of the wrong type or out of its
+/// bounds is an error that knows its place.
+namespace kubeproxy {
+
+/// Why an object is refused, and which field of it is wrong.
+class field_error : public std::runtime_error {
+  public:
+    field_error(std::string_view field, std::string const& reason) : std::runtime_error{reason}, field_{field} {}
+
+    [[nodiscard]] std::string const& field() const noexcept { return field_; } ///< "spec.ports[1].port"
+    /// The error is inside this one.
+    void stands_in(std::string_view outer) {
+        field_ = std::string{outer} + (field_.empty() || field_.front() == '[' ? "" : ".") + field_;
+    }
+
+  private:
+    std::string field_;
+};
+
+/// What stands in a text of the cluster as it may stand in a message of ours.
+[[nodiscard]] inline std::string shown(std::string_view text) {
+    constexpr std::size_t longest = 60;
+    std::string result{'"'};
+    for (char const c : text.substr(0, longest)) result += c >= ' ' && c < 0x7f ? c : '?';
+    return result + (text.size() > longest ? "…\"" : "\"");
+}
+
+/// Null: it is absent.
+[[nodiscard]] inline boost::json::value const* field_of(boost::json::object const& object, std::string_view name) {
+    auto const* value = object.if_contains(name);
+    return value == nullptr || value->is_null() ? nullptr : value;
+}
+
+[[nodiscard]] inline std::optional<std::string_view> text_field(boost::json::object const& object,
+                                                                std::string_view name) {
+    auto const* value = field_of(object, name);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_string()) throw field_error{name, "a string is wanted"};
+    return std::string_view{value->get_string()};
+}
+
+[[nodiscard]] inline std::optional<bool> flag_field(boost::json::object const& object, std::string_view name) {
+    auto const* value = field_of(object, name);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_bool()) throw field_error{name, "true or false is wanted"};
+    return value->get_bool();
+}
+
+[[nodiscard]] inline std::optional<std::uint32_t> number_field(boost::json::object const& object, std::string_view name,
+                                                               std::uint32_t least, std::uint32_t most) {
+    auto const* value = field_of(object, name);
+    if (value == nullptr) return std::nullopt;
+    boost::json::error_code wrong;
+    auto const number = value->is_number() ? value->to_number<std::int64_t>(wrong) : -1;
+    if (!value->is_number() || wrong || number < least || number > most)
+        throw field_error{name, boost::json::serialize(*value).substr(0, 60) + ": a number from " +
+                                    std::to_string(least) + " to " + std::to_string(most) + " is wanted"};
+    return static_cast<std::uint32_t>(number);
+}
+
+[[nodiscard]] inline std::optional<std::uint16_t> port_field(boost::json::object const& object, std::string_view name,
+                                                             std::uint16_t least = 1) {
+    auto const number = number_field(object, name, least, 65535);
+    return number ? std::optional{static_cast<std::uint16_t>(*number)} : std::nullopt;
+}
+
+/// Null: it is absent.
+[[nodiscard]] inline boost::json::object const* object_field(boost::json::object const& object, std::string_view name) {
+    auto const* value = field_of(object, name);
+    if (value != nullptr && !value->is_object()) throw field_error{name, "an object is wanted"};
+    return value == nullptr ? nullptr : &value->get_object();
+}
+
+/// Calls f(), and tells in its errors what they stand in.
+template <class F>
+void inside(std::string_view name, F&& f) {
+    try {
+        f();
+    } catch (field_error& wrong) {
+        wrong.stands_in(name);
+        throw;
+    }
+}
+
+/// Calls f(object) if the object is there.
+template <class F>
+void inside(boost::json::object const& object, std::string_view name, F&& f) {
+    if (auto const* found = object_field(object, name)) inside(name, [&] { f(*found); });
+}
+
+/// Calls f(value) for each element of an array, which may be absent.
+template <class F>
+void for_each_in(boost::json::object const& object, std::string_view name, F&& f) {
+    auto const* value = field_of(object, name);
+    if (value == nullptr) return;
+    if (!value->is_array()) throw field_error{name, "an array is wanted"};
+    std::size_t i = 0;
+    try {
+        for (auto const& element : value->get_array()) {
+            f(element);
+            ++i;
+        }
+    } catch (field_error& wrong) {
+        wrong.stands_in(std::string{name} + '[' + std::to_string(i) + ']');
+        throw;
+    }
+}
+
+[[nodiscard]] inline boost::json::object const& object_in(boost::json::value const& element) {
+    if (!element.is_object()) throw field_error{"", "an object is wanted"};
+    return element.get_object();
+}
+[[nodiscard]] inline std::string_view text_in(boost::json::value const& element) {
+    if (!element.is_string()) throw field_error{"", "a string is wanted"};
+    return element.get_string();
+}
+
+[[nodiscard]] inline ip_address address_in(std::string_view text) {
+    if (auto const address = parse_address(text)) return *address;
+    throw field_error{"", shown(text) + " is no address"};
+}
+/// The API server lets white space around a prefix pass; so does kube-proxy.
+[[nodiscard]] inline ip_prefix prefix_in(std::string_view text) {
+    constexpr std::string_view space = " \t\r\n";
+    auto const first = std::min(text.find_first_not_of(space), text.size());
+    auto const trimmed = text.substr(first, text.find_last_not_of(space) + 1 - first);
+    if (trimmed.find('/') != std::string_view::npos)
+        if (auto const prefix = parse_prefix(trimmed)) return *prefix;
+    throw field_error{"", shown(text) + " is no prefix"};
+}
+
+[[nodiscard]] inline ip_prefix host_prefix(ip_address const& address) {
+    if (auto const* v4 = std::get_if<ipv4::address>(&address)) return prefix<ipv4>::of(*v4, address_bits<ipv4>);
+    return prefix<ipv6>::of(std::get<ipv6::address>(address), address_bits<ipv6>);
+}
+
+} // namespace kubeproxy

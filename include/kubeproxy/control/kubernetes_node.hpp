@@ -1,0 +1,103 @@
+#pragma once
+
+#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/kubernetes_fields.hpp"
+#include "kubeproxy/control/kubernetes_meta.hpp"
+
+#include <boost/json.hpp>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+/// Which node this is: from a file of our own form, or from the cluster's Node object.
+namespace kubeproxy {
+
+namespace detail {
+
+[[nodiscard]] inline std::vector<ip_prefix> prefixes_in(boost::json::object const& object, std::string_view name) {
+    std::vector<ip_prefix> all;
+    for_each_in(object, name, [&](auto const& element) { all.push_back(prefix_in(text_in(element))); });
+    return all;
+}
+
+/// kube-proxy's --nodeport-addresses: "primary" and null are the primary ones.
+[[nodiscard]] inline std::optional<std::vector<ip_prefix>> node_port_prefixes(boost::json::object const& object) {
+    if (field_of(object, "nodePortAddresses") == nullptr) return std::nullopt;
+    std::vector<ip_prefix> all;
+    bool primary = false;
+    for_each_in(object, "nodePortAddresses", [&](auto const& element) {
+        auto const text = text_in(element);
+        if (text == "primary")
+            primary = true;
+        else
+            all.push_back(prefix_in(text));
+    });
+    if (primary) return std::nullopt;
+    return all;
+}
+
+inline void read_own_node(node_configuration& node, boost::json::object const& object) {
+    node.name = text_field(object, "name").value_or("");
+    node.zone = text_field(object, "zone").value_or("");
+    for_each_in(object, "addresses",
+                [&](auto const& element) { node.addresses.push_back(address_in(text_in(element))); });
+    node.node_port_addresses = node_port_prefixes(object);
+    node.pod_ranges = prefixes_in(object, "podCIDRs");
+    node.service_ranges = prefixes_in(object, "serviceCIDRs");
+    node.masquerade_all = flag_field(object, "masqueradeAll").value_or(false);
+}
+
+/// v1 Node; it does not say which service ranges there are.
+inline void read_cluster_node(node_configuration& node, boost::json::object const& object) {
+    node.name = name_of(object).name;
+    node.zone = label_of(object, "topology.kubernetes.io/zone").value_or("");
+    inside(object, "spec", [&](auto const& spec) { node.pod_ranges = prefixes_in(spec, "podCIDRs"); });
+    inside(object, "status", [&](auto const& status) {
+        for_each_in(status, "addresses", [&](auto const& element) {
+            auto const& address = object_in(element);
+            auto const type = text_field(address, "type").value_or("");
+            if (type != "InternalIP" && type != "ExternalIP") return;
+            inside("address",
+                   [&] { node.addresses.push_back(address_in(text_field(address, "address").value_or(""))); });
+        });
+    });
+}
+
+} // namespace detail
+
+/// Puts what a node object says into `node`, and leaves the settings that it does not know as they are. The object is
+/// a v1 Node, or {name, zone, addresses, nodePortAddresses, podCIDRs, serviceCIDRs, masqueradeAll}, alone or as the
+/// member "node" of a larger one. Throws field_error.
+inline void take_node(node_configuration& node, boost::json::value const& value) {
+    auto const& object = object_in(value);
+    auto result = node;
+    result.addresses.clear();
+    result.pod_ranges.clear();
+    auto const* inner = object_field(object, "node");
+    if (inner != nullptr)
+        inside("node", [&] { detail::read_own_node(result, *inner); });
+    else if (text_field(object, "kind") == "Node")
+        detail::read_cluster_node(result, object);
+    else
+        detail::read_own_node(result, object);
+    node = std::move(result);
+}
+
+/// From the text of a file: what is wrong with it, if anything is.
+[[nodiscard]] inline std::optional<config_error> read_node(node_configuration& node, std::string_view text) {
+    boost::json::error_code wrong;
+    auto const value = boost::json::parse({text.data(), text.size()}, wrong);
+    if (wrong) return config_error{"node", "is no JSON: " + wrong.message()};
+    try {
+        take_node(node, value);
+    } catch (field_error const& refused) {
+        return config_error{"node", (refused.field().empty() ? "" : refused.field() + ": ") + refused.what()};
+    }
+    return std::nullopt;
+}
+
+} // namespace kubeproxy

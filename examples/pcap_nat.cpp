@@ -5,6 +5,7 @@
 
 #include "support/capture.hpp"
 #include "support/frame.hpp"
+#include "support/kubernetes_files.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 
@@ -40,12 +41,18 @@ class usage_error : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-/// The library, configured from a file in the `ku` language: control path and data path of one worker.
+/// Where the configuration is; what is empty is not there.
+struct configuration_files {
+    std::string ku;
+    std::string node;
+    std::vector<std::string> kubernetes;
+};
+
+/// The library, configured from files: control path and data path of one worker.
 class translator {
   public:
-    /// \param file empty: there are no services
-    translator(std::string const& file, std::uint64_t seed)
-        : control_{services_, {.seed = seed, .hooks = hooks()}}, answers_{configure(file)},
+    translator(configuration_files const& files, std::uint64_t seed)
+        : control_{services_, {.seed = seed, .hooks = hooks()}}, answers_{configure(files)},
           flows_{table_size(control_.configuration().node()), seed}, proxy_{flows_, services_, seeded(seed)} {}
 
     /// Calls settle(frame, outcome) for each frame, in order, and for those that it took from `spares`.
@@ -81,18 +88,32 @@ class translator {
 
     /// What the configuration's `show` lines said.
     [[nodiscard]] std::string const& answers() const noexcept { return answers_; }
+    /// Objects of the cluster that were not taken, and why.
+    [[nodiscard]] std::vector<std::string> const& refused_objects() const noexcept { return refused_objects_; }
 
   private:
     /// The file is read before the first packet, so there are no flows yet to show or to flush.
     [[nodiscard]] static kubeproxy::controller_hooks hooks() {
-        return {.flows = [] { return std::string{}; }, .counters = [] { return std::string{}; }, .flush = [] {}};
+        return {.flows = [] { return std::vector<kubeproxy::flow_view>{}; },
+                .clients = [] { return std::vector<kubeproxy::affinity_view>{}; },
+                .counters = [] { return std::vector<kubeproxy::counter_view>{}; },
+                .flush = [] {}};
     }
 
-    [[nodiscard]] std::string configure(std::string const& file) {
+    [[nodiscard]] std::string configure(configuration_files const& files) {
+        try {
+            if (!files.node.empty()) examples::load_node(control_, files.node);
+            auto answers = run_commands(files.ku);
+            if (!files.kubernetes.empty()) refused_objects_ = examples::load_objects(control_, files.kubernetes);
+            return answers;
+        } catch (examples::file_error const& wrong) {
+            throw usage_error{wrong.what()};
+        }
+    }
+
+    [[nodiscard]] std::string run_commands(std::string const& file) {
         if (file.empty()) return {};
-        std::ifstream input{file};
-        input.peek(); // a folder can be opened; it fails here
-        if (!input.is_open() || input.bad()) throw usage_error{file + ": cannot read: " + std::strerror(errno)};
+        auto input = examples::open_text(file);
         std::string const text{std::istreambuf_iterator<char>{input}, {}};
         auto const result = control_.apply(text);
         if (!result.ok())
@@ -172,6 +193,7 @@ class translator {
 
     kubeproxy::service_source services_;
     kubeproxy::controller control_;
+    std::vector<std::string> refused_objects_; // before answers_, whose initialiser fills it
     std::string answers_;
     kubeproxy::flow_table flows_;
     kubeproxy::proxy<frame> proxy_;
@@ -276,7 +298,7 @@ class nat_run {
 struct settings {
     std::string read;
     std::string write;
-    std::string config;
+    configuration_files config;
     std::string report;
     std::uint64_t seed = 1;
     enum class table { none, printed } stats = table::none;
@@ -293,6 +315,10 @@ namespace options = boost::program_options;
         "capture to read, pcap or pcapng; - is standard input");
     add("write", options::value<std::string>()->value_name("OUT"), "capture to write, pcap; - is standard output");
     add("config", options::value<std::string>()->value_name("FILE.ku"), "services and pods in the ku language");
+    add("kubernetes", options::value<std::vector<std::string>>()->value_name("FILE.json"),
+        "Services and EndpointSlices as kubectl get -o json prints them, or watches them; may be given again");
+    add("node", options::value<std::string>()->value_name("FILE.json"),
+        "which node this is: its name, zone, addresses, podCIDRs, ...");
     add("report", options::value<std::string>()->value_name("FILE.jsonl"), "write what became of each packet, as JSON");
     add("stats", "print packets by verdict, and by service and backend");
     add("seed", options::value<std::uint64_t>()->value_name("N"), "another choice of backends and ports (default 1)");
@@ -320,11 +346,12 @@ namespace options = boost::program_options;
 [[nodiscard]] settings settings_of(options::variables_map const& found) {
     settings s{.read = text(found, "read"),
                .write = text(found, "write"),
-               .config = text(found, "config"),
+               .config = {.ku = text(found, "config"), .node = text(found, "node"), .kubernetes = {}},
                .report = text(found, "report")};
     for (auto const name : {"read", "write"}) {
         if (text(found, name).empty()) throw usage_error{std::string{"option '--"} + name + "' is missing"};
     }
+    if (found.contains("kubernetes")) s.config.kubernetes = found["kubernetes"].as<std::vector<std::string>>();
     if (found.contains("seed")) s.seed = found["seed"].as<std::uint64_t>();
     if (found.contains("stats")) s.stats = settings::table::printed;
     std::error_code no_such_file;
@@ -360,6 +387,7 @@ enum exit_status { all_well = 0, bad_capture = 1, bad_usage = 2 };
     auto const report = open_report(s.report);
     auto& screen = s.write == "-" ? std::cerr : std::cout;
     screen << nat.answers();
+    for (auto const& line : nat.refused_objects()) std::cerr << "pcap_nat: " << line << '\n';
 
     nat_run run{nat, in, out, report.get()};
     while (auto const packet = in.next()) run.take(*packet);

@@ -4,16 +4,12 @@
 #include "kubeproxy/dataplane/proxy.hpp"
 #include "support/seed_packets.hpp"
 
-#include <gtest/gtest.h>
-
 #include <chrono>
 #include <cstddef>
-#include <deque>
-#include <span>
 #include <string_view>
 #include <vector>
 
-/// A whole data plane for tests: `ku` text in, then packet by packet.
+/// A whole data plane for tests: `ku` text in, then packet by packet. Its code is in testbed.cpp, compiled once.
 namespace kubeproxy::testing_support {
 
 using seed::octets;
@@ -45,36 +41,14 @@ struct settled {
 
 class testbed {
   public:
-    explicit testbed(std::string_view ku, proxy_settings const& settings = {}, flow_table_size size = {4096, 4096})
-        : flows_{size, 1}, control_{services_}, proxy_{flows_, services_, settings} {
-        configure(ku);
-    }
+    explicit testbed(std::string_view ku, proxy_settings const& settings = {}, flow_table_size size = {4096, 4096});
+    ~testbed();
 
-    void configure(std::string_view ku) {
-        auto const result = control_.apply(ku);
-        if (!result.ok()) ADD_FAILURE() << "line " << result.error->line << ": " << result.error->reason;
-    }
+    /// A line that is refused fails the test.
+    void configure(std::string_view ku);
 
-    std::vector<settled> send(std::vector<octets> const& packets, std::chrono::nanoseconds now = 0s) {
-        std::vector<test_packet> burst(packets.begin(), packets.end());
-        std::vector<settled> result;
-        extra_.clear();
-        std::deque<test_packet> spares;
-        auto const settle = [&](test_packet& p, outcome const& o) {
-            bool const is_extra = std::ranges::any_of(spares, [&](test_packet const& spare) { return &spare == &p; });
-            auto const bytes = p.bytes();
-            (is_extra ? extra_ : result).push_back({o, octets(bytes.begin(), bytes.end())});
-        };
-        auto const spare = [&](test_packet&, std::size_t size) { return &spares.emplace_back(octets(size)); };
-        if (gives_spares_)
-            proxy_.process(std::span{burst}, now, settle, spare);
-        else
-            proxy_.process(std::span{burst}, now, settle);
-        return result;
-    }
-    settled send(octets const& packet, std::chrono::nanoseconds now = 0s) {
-        return send(std::vector<octets>(1, packet), now).front();
-    }
+    std::vector<settled> send(std::vector<octets> const& packets, std::chrono::nanoseconds now = 0s);
+    settled send(octets const& packet, std::chrono::nanoseconds now = 0s);
 
     /// From now on packets may become several.
     void give_spares() noexcept { gives_spares_ = true; }

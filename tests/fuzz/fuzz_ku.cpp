@@ -3,6 +3,8 @@
 
 #include "kubeproxy/control/controller.hpp"
 
+#include "fuzz/snapshot_invariants.hpp"
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -21,24 +23,6 @@ using namespace kubeproxy;
 }
 
 std::string state(controller& control) { return control.apply("show ku\nshow ku vip verbose").text; }
-
-/// What select and the flow table rely on.
-void check(snapshot const& s) {
-    if (s.status.size() != s.backends.size()) fail("a backend has no status");
-    for (auto const& service : s.services)
-        for (auto const& ring : {service.everywhere, service.local}) {
-            if (!ring) continue;
-            if (ring->entries->empty() || ring->backends.empty()) fail("a ring is empty");
-            for (auto const position : *ring->entries)
-                if (position >= ring->backends.size()) fail("a ring names no backend");
-            for (auto const place : ring->backends)
-                if (place >= s.backends.size() || !s.status[place].in_use) fail("a ring's backend is not in use");
-        }
-    for (auto const& f : s.frontends4.all())
-        if (f.service >= s.services.size()) fail("a frontend has no service");
-    for (auto const& f : s.frontends6.all())
-        if (f.service >= s.services.size()) fail("a frontend has no service");
-}
 
 /// Large rings are no other code than small ones, but take their time.
 bool asks_for_large_rings(std::string_view text) {
@@ -59,7 +43,8 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
         auto const before = state(control);
         if (!control.execute(rest.substr(0, end)).ok() && state(control) != before)
             fail("a refused line did something");
-        if (control.current() != nullptr) check(*control.current());
+        if (control.current() != nullptr)
+            if (auto const broken = broken_invariant(*control.current())) fail(broken);
         rest.remove_prefix(std::min(end + 1, rest.size()));
     }
 

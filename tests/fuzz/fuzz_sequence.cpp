@@ -6,6 +6,8 @@
 #include "hostile_input.hpp"
 #include "support/hostile_host.hpp"
 #include "support/hostile_services.hpp"
+#include "support/packet_surgery.hpp"
+#include "support/seed_packets.hpp"
 
 #include <algorithm>
 #include <array>
@@ -204,7 +206,8 @@ class conversation {
     void step(unsigned unit, std::int64_t count) {
         flush();
         constexpr std::array<std::chrono::nanoseconds, 8> units{1ns, 1ms, 100ms, 1s, 60s, 1h, 24h, 24h * 5};
-        clock_ += units[unit & 7u] * count;
+        constexpr std::chrono::nanoseconds century = 24h * 36'525; // three of them overflow
+        clock_ = (clock_ + units[unit & 7u] * count) % century;
     }
     void change(unsigned which) {
         flush();

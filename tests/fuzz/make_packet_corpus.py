@@ -71,11 +71,11 @@ INPUTS = {
     "66_tcp": shaped(to("66", TCP, syn), HAIRPIN),
     "64_tcp": shaped(to("64", TCP, syn), NODE_PORTS),
     "44_sctp": shaped(to("44", SCTP, init), NAMED_PORTS),
-    "64_sctp": shaped(to("64", SCTP, init), NAMED_PORTS),
     "44_echo": shaped(to("44", ICMP, echo4)),
     "46_echo": shaped(to("46", ICMP, echo4)),
     "66_echo": shaped(to("66", ICMPV6, echo6)),
     "64_echo": shaped(to("64", ICMPV6, echo6)),
+    "echo_reply_0": shaped(to("44", ICMP, bytes(8)), HAIRPIN),  # the tuple of a request, and only one port shows
     "44_too_big": shaped(error("44", 3, 4, 1400)),
     "46_unreachable": shaped(error("46", 3, 1, 0)),
     "66_too_big": shaped(error("66", 2, 0, 1400)),

@@ -34,6 +34,7 @@ template <packet_buffer P, ip_version V, std::size_t Burst>
 struct due_fragments {
     struct one {
         fragment_key<V> key;
+        tuple<V> message;
         P* first;
     };
     std::array<one, Burst> list;
@@ -56,7 +57,7 @@ class fragment_stage {
         auto& memory = memory_of<V>();
         memory.messages.note_first(key, f.card->key, burst_->now);
         auto& due = std::get<due_fragments<P, V, Burst>>(due_);
-        if (memory.early.size() != 0 && due.count < Burst) due.list[due.count++] = {key, f.card->packet};
+        if (memory.early.size() != 0 && due.count < Burst) due.list[due.count++] = {key, f.card->key, f.card->packet};
         return seen<P, V>{f.card};
     }
 
@@ -65,9 +66,14 @@ class fragment_stage {
     void release(Sink&& sink) noexcept {
         auto& due = std::get<due_fragments<P, V, Burst>>(due_);
         auto const count = std::exchange(due.count, 0);
-        for (std::size_t i = 0; i < count; ++i)
-            memory_of<V>().early.release(due.list[i].key,
-                                         [&](mutable_byte_span held) { sink(held, *due.list[i].first); });
+        for (std::size_t i = 0; i < count; ++i) {
+            auto const& one = due.list[i];
+            auto& memory = memory_of<V>();
+            // The rest of the burst may have pushed it out; what is let go must find it, or it would be held again.
+            if (!memory.messages.find(one.key, burst_->now))
+                memory.messages.note_first(one.key, one.message, burst_->now);
+            memory.early.release(one.key, [&](mutable_byte_span held) { sink(held, *one.first); });
+        }
     }
 
     /// Forgets some early fragments whose first one did not come in time, and says how many.

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Writes the inputs that fuzz_packet starts from: ./make_packet_corpus.py corpus/packet
 
+What libFuzzer found and a merge kept is in corpus/packet/found.
+
 Five bytes say which services and settings, and how the host hands the packet in (hostile_input.hpp); the packet follows.
 Checksums are zero: the target fills them in, unless a bit says that it should not.
 """

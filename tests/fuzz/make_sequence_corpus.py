@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Writes the inputs that fuzz_sequence starts from: ./make_sequence_corpus.py corpus/sequence
 
+What libFuzzer found and a merge kept is in corpus/sequence/found.
+
 An input is settings, services, three bytes of how packets are handed in, the clock, and then commands (fuzz_sequence.cpp).
 """
 

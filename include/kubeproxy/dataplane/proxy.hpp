@@ -80,8 +80,9 @@ class proxy {
     ///
     /// A packet that becomes several needs buffers: `spare(like, size)` returns a P*, whose bytes() are `size` bytes of
     /// any value behind `headroom`, and which goes where `like` would go; null when there is none. What it returned is
-    /// given to `settle` once, with its own outcome.
-    /// \param now of the host's clock, from any start; it should not go back
+    /// given to `settle` once, with its own outcome. `like` may have been settled before: a host that gives buffers
+    /// back at once keeps what `spare` needs of them until process() returns. \param now of the host's clock, from any
+    /// start; it should not go back
     template <std::invocable<P&, outcome const&> Settle, spare_source<P> Spare = no_spares>
     void process(std::span<P> packets, std::chrono::nanoseconds now, Settle&& settle, Spare&& spare = {}) {
         auto const milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now);

@@ -128,7 +128,7 @@ concept data_path = detail::path_check<detail::type_list<Frame>, Stages...>::val
 /// packets of the burst have come to it and were prepared, so that their memory latencies overlap; between such
 /// points each packet runs through on its own, so a packet sees what the one before it changed.
 ///
-///     parse     all packets        ─┐ prepare(track): prefetch the bucket
+///     parse     all packets        ─┐ prepare(locate): prefetch the bucket
 ///     locate    all packets        ─┐ prepare(track): prefetch the record
 ///     track, select, rewrite       packet by packet, in order
 template <class Frame, std::size_t Burst, class... Stages>

@@ -1,8 +1,12 @@
 #include "support/packet_builder.hpp"
+#include "support/reassembly.hpp"
 #include "support/testbed.hpp"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
+#include <set>
 #include <string>
 
 // Fragmented messages through the whole path: every part goes where the first one goes.
@@ -117,6 +121,46 @@ TEST(fragments, replies_follow_their_first_fragment_too) {
     EXPECT_EQ(bed.extra()[0].what.what, verdict::forward());
     EXPECT_EQ(octets(bed.extra()[0].bytes.begin() + 12, bed.extra()[0].bytes.begin() + 16), seed::of({90, 0, 0, 1}));
     EXPECT_EQ(bed.send(parts[2]).what.what, verdict::forward());
+}
+
+TEST(fragments, a_thousand_datagrams_in_random_order_and_one_in_ten_parts_twice_reassemble_at_the_pods) {
+    constexpr unsigned datagrams = 1000;
+    testbed bed{services, {.fragments = {.store = {.slots = 8192, .hold_time = 10s}}}};
+    bed.give_spares();
+    std::mt19937 random{11};
+    std::vector<octets> sent;
+    for (unsigned id = 1; id <= datagrams; ++id)
+        for (auto const& part : parts4("90.0.0." + std::to_string(id % 200), id, 600 + id, 256)) {
+            sent.push_back(part);
+            if (random() % 10 == 0) sent.push_back(part);
+        }
+    std::ranges::shuffle(sent, random);
+
+    reassembly::receiver pods;
+    std::set<std::uint32_t> whole;
+    auto const arrive = [&](settled const& s) {
+        if (s.what.what != verdict::forward()) return;
+        EXPECT_TRUE(build::header_checksum_is_valid(s.bytes));
+        auto const message = pods.take(s.bytes);
+        if (!message) return;
+        EXPECT_TRUE(whole.insert(message->identification).second);
+        auto const data = seed::counted(600 + message->identification);
+        EXPECT_TRUE(std::equal(data.begin(), data.end(), message->payload.begin() + 8, message->payload.end()));
+        auto const pseudo =
+            seed::joined({message->source, message->destination, seed::be16(17), seed::be16(message->payload.size())});
+        EXPECT_EQ(seed::internet_checksum(seed::joined({pseudo, message->payload})), seed::be16(0));
+    };
+    for (std::size_t at = 0; at < sent.size(); at += 32) {
+        auto const end = std::min(at + 32, sent.size());
+        auto const first = sent.begin() + static_cast<std::ptrdiff_t>(at);
+        for (auto const& s : bed.send(std::vector<octets>(first, first + static_cast<std::ptrdiff_t>(end - at)),
+                                      std::chrono::milliseconds{at / 32}))
+            arrive(s);
+        for (auto const& s : bed.extra()) arrive(s);
+    }
+    EXPECT_EQ(whole.size(), datagrams);
+    EXPECT_EQ(bed.path().verdicts().packets(action::drop), 0u);
+    EXPECT_EQ(bed.path().verdicts().packets(action::forward), sent.size()) << "every part is accounted for, once";
 }
 
 // RFC 7915 section 4: an IPv4 packet that may be fragmented, and is too long as IPv6, leaves in pieces.

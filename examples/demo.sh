@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tests/support/requirements.sh
 
 build=${KUBEPROXY_BUILD_DIR:-build}/demo
-require g++ cmake ninja-build libboost1.81-dev libboost-program-options1.81-dev libpcap-dev
+require g++ cmake ninja-build libboost1.81-dev libboost-program-options1.81-dev libboost-json1.81-dev libpcap-dev
 
 mkdir -p "$build"
 if ! { cmake -G Ninja -S . -B "$build" -D CMAKE_BUILD_TYPE=Release -D KUBEPROXY_BUILD_TESTS=OFF -D KUBEPROXY_BUILD_BENCH=OFF &&

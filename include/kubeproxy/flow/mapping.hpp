@@ -31,11 +31,6 @@ template <ip_version From, ip_version To>
             .transport = sum_change(old_network + detail::port_sum(before), new_network + detail::port_sum(after))};
 }
 
-/// What only the ports, or the echo identifier, add.
-[[nodiscard]] constexpr std::uint16_t ports_change(sum_changes changes) noexcept {
-    return sum_change(changes.network, changes.transport);
-}
-
 /// What the way back adds.
 [[nodiscard]] constexpr sum_changes opposite(sum_changes changes) noexcept {
     return {.network = opposite(changes.network), .transport = opposite(changes.transport)};

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Why a packet was dropped. One enumerator is one counter.
 enum class drop_reason : std::uint8_t {
@@ -156,4 +156,4 @@ class verdict_counters {
     std::array<std::array<std::uint64_t, drop_reason_count>, static_cast<std::size_t>(action::count_)> packets_{};
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

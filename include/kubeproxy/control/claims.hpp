@@ -13,7 +13,7 @@
 #include <variant>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// The protocols of a service port as frontends have them; 0 is every protocol.
 [[nodiscard]] inline std::span<std::uint8_t const> protocols_of(service_port const& port) noexcept {
@@ -117,4 +117,4 @@ class claim_register {
     std::unordered_map<claim, std::uint32_t, claim_hash> owners_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

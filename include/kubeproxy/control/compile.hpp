@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// A service and the places of its ports in the snapshot.
 struct compiled_service {
@@ -297,4 +297,4 @@ inline port_range compiler::used_node_ports() const noexcept {
     return used.last == 0 ? port_range{} : used;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -12,7 +12,7 @@
 
 /// What the operator wants, in the words of Kubernetes' Service, EndpointSlice and Node; a `ku` VIP is a Service whose
 /// address is a prefix. Plain values: valid_configuration says whether they fit together.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// IANA protocol numbers.
 enum class service_protocol : std::uint8_t {
@@ -174,4 +174,4 @@ struct config_error {
     [[nodiscard]] std::string text() const { return subject + ": " + rule; }
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

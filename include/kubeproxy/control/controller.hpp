@@ -23,7 +23,7 @@
 #include <variant>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What the data path of the host has to say. A command that asks for one that is not set is refused.
 struct controller_hooks {
@@ -182,4 +182,4 @@ inline std::string controller::answer(ku_query const& what) const {
     return {};
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -16,7 +16,7 @@
 #include <vector>
 
 /// Rings of the endpoints that a service's new flows may use.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 using shared_ring = std::shared_ptr<endpoint_ring const>;
 
@@ -80,4 +80,4 @@ struct ring_member {
     return std::make_shared<endpoint_ring const>(std::move(ring));
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

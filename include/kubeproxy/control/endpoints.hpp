@@ -12,7 +12,7 @@
 #include <vector>
 
 /// Which endpoints a service port has, and which of them new flows may use.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// An endpoint with the port that it serves a service port at.
 struct target {
@@ -100,4 +100,4 @@ namespace detail {
     return ready;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

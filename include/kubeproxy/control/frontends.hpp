@@ -11,7 +11,7 @@
 #include <variant>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// One port of a service for the clients of one IP version, and its places in the snapshot.
 struct compiled_port {
@@ -83,4 +83,4 @@ void add_frontends(std::vector<frontend<V>>& all, service_configuration const& s
             all.push_back({*where, 0, 0, frontend_kind::reject_others, no_service});
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

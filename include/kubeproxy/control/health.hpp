@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What a load balancer that asks the node at a service's healthCheckNodePort is told: whether the node has endpoints
 /// for externalTrafficPolicy Local. The host serves it, over HTTP and at any path; a port is asked for as long as there
@@ -64,4 +64,4 @@ struct health_answer {
     return all;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Writes JSON (RFC 8259) from its beginning to its end, in one line.
 /// \pre each member has its key; what is begun is ended
@@ -85,4 +85,4 @@ class json_text {
     bool wants_comma_ = false;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -14,7 +14,7 @@
 #include <vector>
 
 /// The `ku` language: a line in, a command out. Whether the command fits the configuration is not asked here.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 enum class ku_action : std::uint8_t { add, del };
 
@@ -211,4 +211,4 @@ namespace detail {
     throw ku_error{"unknown command " + quoted(word) + " (known: ku, show, test)"};
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

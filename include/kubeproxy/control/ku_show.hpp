@@ -8,7 +8,7 @@
 #include <utility>
 
 /// `show` lines of the `ku` language.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// show ku | show ku vip [verbose] | show ku flows | show ku counters, and for everybody
 /// show services | show endpoints [<service>] | show flows | show affinity | show counters; each with json behind it
@@ -68,4 +68,4 @@ namespace detail {
 
 } // namespace detail
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -15,7 +15,7 @@
 #include <utility>
 
 /// The words of a line of the `ku` language, and what single words mean.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Why a line is refused.
 class ku_error : public std::runtime_error {
@@ -111,4 +111,4 @@ inline void expect_end(ku_words words, std::string_view after) {
 
 } // namespace detail
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

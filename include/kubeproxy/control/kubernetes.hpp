@@ -18,7 +18,7 @@
 
 /// Services and EndpointSlices of a cluster, as `kubectl get -o json` prints them, once or as they change.
 /// Opt-in: needs Boost.JSON, to be linked.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What was not taken, and why. Everything else goes on.
 struct kubernetes_refusal {
@@ -229,4 +229,4 @@ inline void kubernetes_reader::take_slice(boost::json::object const& object, cha
         cluster_.remove_slice(name.text(), name.name);
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

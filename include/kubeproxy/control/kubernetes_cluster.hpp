@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Services and their slices, joined: they come in any order, and go in any order.
 ///
@@ -155,4 +155,4 @@ bool kubernetes_cluster::commit(OnRefusal&& on_refusal) {
     return changed;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -15,7 +15,7 @@
 
 /// Fields of Kubernetes' objects: absent and null are the same, and whatever else is of the wrong type or out of its
 /// bounds is an error that knows its place.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Why an object is refused, and which field of it is wrong.
 class field_error : public std::runtime_error {
@@ -149,4 +149,4 @@ void for_each_in(boost::json::object const& object, std::string_view name, F&& f
     return prefix<ipv6>::of(std::get<ipv6::address>(address), address_bits<ipv6>);
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -11,7 +11,7 @@
 #include <string_view>
 
 /// What all objects of Kubernetes have.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What an object is called.
 struct kubernetes_name {
@@ -73,4 +73,4 @@ namespace detail {
     throw field_error{"protocol", shown(text) + ": TCP, UDP or SCTP is wanted"};
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

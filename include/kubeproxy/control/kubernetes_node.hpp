@@ -14,7 +14,7 @@
 #include <vector>
 
 /// Which node this is: from a file of our own form, or from the cluster's Node object.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 namespace detail {
 
@@ -100,4 +100,4 @@ inline void take_node(node_configuration& node, boost::json::value const& value)
     return std::nullopt;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -16,7 +16,7 @@
 #include <vector>
 
 /// A Service as it is printed -> a service of the configuration, without endpoints.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 namespace detail {
 
@@ -158,4 +158,4 @@ inline void read_spec(service_configuration& service, boost::json::object const&
     return service;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -13,7 +13,7 @@
 #include <vector>
 
 /// An EndpointSlice (discovery.k8s.io/v1) as it is printed -> endpoints of a service of the configuration.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 struct owned_slice {
     std::string service{}; ///< "default/web"
@@ -110,4 +110,4 @@ inline void read_conditions(endpoint& e, boost::json::object const& conditions) 
     return result;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

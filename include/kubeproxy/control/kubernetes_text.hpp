@@ -9,7 +9,7 @@
 #include <string_view>
 #include <utility>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Text that is no JSON, or no JSON object or array.
 struct json_text_error {
@@ -100,4 +100,4 @@ class json_stream {
     state now_ = state::between;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Indices into an array of the snapshot, each with one owner at a time.
 ///
@@ -45,4 +45,4 @@ class place_register {
     std::uint32_t count_ = 0;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -10,7 +10,7 @@
 #include <thread>
 #include <utility>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Owns the snapshots that a service_source shows: gives workers the newest one, and frees older ones when no worker
 /// can hold them any more. One thread at a time.
@@ -69,4 +69,4 @@ class publisher {
     std::deque<retired_snapshot> retired_; ///< oldest first
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 using ring_entries = std::shared_ptr<std::vector<std::uint16_t> const>;
 
@@ -73,4 +73,4 @@ class ring_cache {
     std::unordered_multimap<std::uint64_t, known_ring> rings_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -11,7 +11,7 @@
 #include <variant>
 
 /// The rules that one service, or the node, can break by itself. Each function says which one, or nothing.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 using broken_rule = std::optional<std::string>;
 
@@ -131,4 +131,4 @@ inline constexpr std::uint32_t longest_affinity = 86400;
     return std::nullopt;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -12,7 +12,7 @@
 #include <vector>
 
 /// What `show` has to say, as data: text and JSON are made from it.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// One endpoint of one service port.
 struct endpoint_view {
@@ -90,4 +90,4 @@ inline void add_endpoints(service_view& view, service_configuration const& servi
     return views;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -13,7 +13,7 @@
 
 /// What `show` has to say about the data path, as data. The host fills it: flows_of() and clients_of() do it for the
 /// tables of this library, which the control path does not know by name.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// An address and a port; port 0 where the protocol has none.
 struct flow_side {
@@ -125,4 +125,4 @@ template <class FlowTime, class AffinityTable>
     return all;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -12,7 +12,7 @@
 
 /// `show … json`: what show_text.hpp says, for programs. One line; addresses are text, times seconds, and what a text
 /// would say in words is a number or a truth here.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 namespace detail {
 
@@ -116,4 +116,4 @@ template <class T>
     return std::move(out.end_object()).finish();
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -15,7 +15,7 @@
 #include <vector>
 
 /// `show` as a person reads it.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Rows of cells in columns as wide as they must be. Columns of numbers stand to the right.
 class text_table {
@@ -227,4 +227,4 @@ namespace detail {
            " pods, " + std::to_string(sum.packets) + " packets, " + std::to_string(sum.flows) + " flows\n";
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Who may reach a service's load-balancer IPs; empty: everybody of this version.
 ///
@@ -27,4 +27,4 @@ template <ip_version V>
     return ranges;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -16,7 +16,7 @@
 #include <variant>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// A configuration known to be consistent: having one is the proof. Every change keeps it so, or is refused and changes
 /// nothing.
@@ -124,4 +124,4 @@ inline void valid_configuration::occupy(std::uint32_t slot, std::string const& n
         free_.pop_back();
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

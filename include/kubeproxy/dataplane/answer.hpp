@@ -7,7 +7,7 @@
 #include "kubeproxy/nat/reject.hpp"
 #include "kubeproxy/nat/tcp_reset.hpp"
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// How TCP is told that it goes no further.
 enum class tcp_answer : std::uint8_t { silence, icmp, reset };
@@ -59,4 +59,4 @@ class answer_stage {
     rate_limiter limiter_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

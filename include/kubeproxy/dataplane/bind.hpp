@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <tuple>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 struct binding_settings {
     std::uint64_t port_seed = 1; ///< where the search for source ports starts; keep it from clients
@@ -166,4 +166,4 @@ class bind_stage {
     std::tuple<port_pool<ipv4>, port_pool<ipv6>> pools_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

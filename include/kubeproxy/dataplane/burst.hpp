@@ -9,7 +9,7 @@
 #include <utility>
 #include <variant>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Says that a packet's way has ended. What became of it stands where its frame says.
 struct settled {};
@@ -226,4 +226,4 @@ class pipeline {
     decltype(rooms(std::make_index_sequence<sizeof...(Stages)>{})) waiting_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

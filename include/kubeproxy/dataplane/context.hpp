@@ -5,7 +5,7 @@
 
 #include <chrono>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What holds for a whole burst. The proxy sets it, stages read it.
 struct burst_context {
@@ -15,4 +15,4 @@ struct burst_context {
     bool can_spare = false;             ///< the host has buffers for packets that become several
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

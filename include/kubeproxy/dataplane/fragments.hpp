@@ -12,7 +12,7 @@
 #include <tuple>
 #include <utility>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 struct fragment_settings {
     fragment_table_settings table{};
@@ -128,4 +128,4 @@ class fragment_stage {
     std::size_t evicted_ = 0;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// How a packet belongs to a flow.
 enum class flow_relation : std::uint8_t {
@@ -26,4 +26,4 @@ struct outcome {
     std::uint32_t backend = no_backend; ///< index into snapshot::backends
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

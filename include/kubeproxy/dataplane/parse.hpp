@@ -9,7 +9,7 @@
 
 #include <new>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What is known of one packet. The types that stages hand on only point here and say which part is valid: a packet is
 /// not copied from stage to stage, and none can read what was not yet found out.
@@ -96,4 +96,4 @@ struct parse_stage {
     }
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

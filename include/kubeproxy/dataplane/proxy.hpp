@@ -20,7 +20,7 @@
 #include <span>
 #include <utility>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 struct proxy_settings {
     std::uint64_t ring_seed = 1; ///< the same on every node, or nodes behind ECMP choose differently
@@ -180,4 +180,4 @@ class proxy {
     path path_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

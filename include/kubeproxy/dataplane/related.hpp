@@ -4,7 +4,7 @@
 #include "kubeproxy/service/snapshot.hpp"
 #include "kubeproxy/wire/embedded_address.hpp"
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 namespace detail {
 
@@ -37,4 +37,4 @@ template <ip_version From, ip_version To>
             .quoted = after.mirrored()};
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -6,7 +6,7 @@
 #include "kubeproxy/nat/rewrite.hpp"
 #include "kubeproxy/nat/split.hpp"
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Headers, ports and checksums; a change of family; ICMP errors inside out.
 template <packet_buffer P>
@@ -41,4 +41,4 @@ class rewrite_stage {
     translation_settings settings_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -6,7 +6,7 @@
 #include "kubeproxy/nat/icmp_error.hpp"
 #include "kubeproxy/nat/settings.hpp"
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// A packet that knows what it must become.
 template <packet_buffer P, ip_version From, ip_version To>
@@ -34,4 +34,4 @@ struct refused {
     icmp_answer answer;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -6,7 +6,7 @@
 #include "kubeproxy/nat/reject.hpp"
 #include "kubeproxy/service/select.hpp"
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// A packet of no known flow, and the backend that it goes to.
 template <packet_buffer P, ip_version V>
@@ -80,4 +80,4 @@ class select_stage {
     selector<Affinity> by_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -9,7 +9,7 @@
 #include <cstddef>
 
 /// One packet becomes several: the buffers are the host's.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// A host without spare buffers: what would become several packets is dropped.
 struct no_spares {
@@ -50,4 +50,4 @@ void cut_packet(P& packet, outcome o, std::size_t mtu, Spare& spare, Tell&& tell
     for (std::size_t i = 1; i < taken; ++i) tell(*pieces[i], o);
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -8,7 +8,7 @@
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/nat/reject.hpp"
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// A packet, and the flow that it may belong to.
 template <packet_buffer P, ip_version V>
@@ -121,4 +121,4 @@ class track_stage {
     burst_context const* burst_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

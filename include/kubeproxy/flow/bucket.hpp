@@ -12,7 +12,7 @@
 #include <immintrin.h>
 #endif
 
-namespace kubeproxy::detail {
+namespace kubeproxy::inline v0_2::detail {
 
 /// What the index keeps of a tuple, in one word that is read and written at once: 31 bits of its hash, whether
 /// it stands in its second bucket, and the flow. 0 is no entry.
@@ -137,4 +137,4 @@ struct alignas(64) bucket {
     [[nodiscard]] bool has_displaced() const noexcept { return (header.load() & most_displaced) != 0; }
 };
 
-} // namespace kubeproxy::detail
+} // namespace kubeproxy::inline v0_2::detail

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 enum class insert_outcome : std::uint8_t {
     inserted,
@@ -141,4 +141,4 @@ insert_result flow_directory<Sharing, Memory, Hash>::link(flow_ref ref, flow_sta
     return {insert_outcome::inserted, ref};
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

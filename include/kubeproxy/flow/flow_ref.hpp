@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Which way a packet of a flow goes: as its first packet did, or back.
 enum class flow_direction : std::uint8_t { original, reply };
@@ -51,4 +51,4 @@ class flow_ref {
     std::uint32_t bits_ = 0;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

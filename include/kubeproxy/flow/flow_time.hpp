@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Milliseconds of the host's clock, modulo 2^32: only differences mean something.
 ///
@@ -38,4 +38,4 @@ class flow_time {
     return static_cast<std::uint32_t>(std::clamp(timeout, std::chrono::seconds{0}, longest).count()) * 1000u;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace kubeproxy::detail {
+namespace kubeproxy::inline v0_2::detail {
 
 /// Free numbers for one worker: the last freed goes first, its cache line is still near.
 template <class Memory>
@@ -85,4 +85,4 @@ class free_queue {
 template <class Sharing, class Memory>
 using free_list = std::conditional_t<Sharing::is_shared, free_queue<Memory>, free_stack<Memory>>;
 
-} // namespace kubeproxy::detail
+} // namespace kubeproxy::inline v0_2::detail

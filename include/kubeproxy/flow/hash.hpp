@@ -12,7 +12,7 @@
 
 /// Seeded hashes of tuples. A client chooses its tuples: without a secret seed it would choose ones that
 /// collide. CRC32 is left out for that reason: it is linear, so what collides collides under every seed.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 namespace detail {
 
 inline constexpr std::size_t hash_secrets = 16;
@@ -105,4 +105,4 @@ class basic_flow_hash {
 
 using flow_hash = basic_flow_hash<fastest_mixing>;
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -11,7 +11,7 @@
 #include <optional>
 #include <utility>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// From hashes to flows: a bucketised cuckoo table (Erlingsson, Manasse, McSherry 2006) of 8-byte entries.
 ///
@@ -288,4 +288,4 @@ bool flow_index<Sharing, Memory>::make_room(std::uint64_t hash) noexcept {
     return false;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

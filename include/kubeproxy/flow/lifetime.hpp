@@ -8,7 +8,7 @@
 #include <cstdint>
 
 /// How far a flow's conversation is, and how long it may be silent.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What a flow has shown so far. Each protocol has its own states, so a state also tells the kind of flow.
 enum class flow_state : std::uint8_t {
@@ -264,4 +264,4 @@ inline constexpr auto transitions = [] {
                                static_cast<std::size_t>(event)];
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -3,7 +3,7 @@
 #include "kubeproxy/flow/tuple.hpp"
 #include "kubeproxy/wire/checksum.hpp"
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What a translation adds to the sums that cover it (RFC 1624), computed once for a flow's direction.
 struct sum_changes {
@@ -36,4 +36,4 @@ template <ip_version From, ip_version To>
     return {.network = opposite(changes.network), .transport = opposite(changes.transport)};
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

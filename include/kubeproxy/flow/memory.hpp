@@ -13,7 +13,7 @@
 #endif
 
 /// Where tables live: big zeroed arrays that cost nothing until they are touched.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 struct memory_block {
     void* allocation = nullptr; ///< what the policy takes back
@@ -102,4 +102,4 @@ class zeroed_array {
     T* objects_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What flows may show as their source.
 template <ip_version V>
@@ -110,4 +110,4 @@ class port_pool {
     std::vector<std::uint32_t> cursors_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Values from first to last; none when first is greater.
 struct port_span {
@@ -107,4 +107,4 @@ struct port_preference {
 }
 
 } // namespace detail
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -7,7 +7,7 @@
 #include <limits>
 #include <optional>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Says when nobody can still hold what was taken out of a shared structure (quiescent-state-based
 /// reclamation; Hart et al., IPDPS 2006).
@@ -57,4 +57,4 @@ class quiescent_domain {
     std::array<slot, max_workers> slots_{};
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Ends flows that nobody ends: what has expired, a few records at a time, and where room is needed the least worthy.
 ///
@@ -143,4 +143,4 @@ flow_reaper<Sharing, Directory>::pick_next(Directory& flows, clock_hand& hand, f
     return best;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

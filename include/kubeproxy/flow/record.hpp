@@ -22,7 +22,7 @@
 ///
 /// A packet of the original direction shows `original` and leaves as `translated`; one of the reply direction
 /// shows `translated.mirrored()` and leaves as `original.mirrored()`.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 namespace flow_flag {
 inline constexpr std::uint8_t masqueraded = 0x01; ///< the source changed, so that replies come back here
@@ -122,4 +122,4 @@ template <ip_version Original, ip_version Translated>
 inline constexpr std::uint8_t version_flags = (std::same_as<Original, ipv6> ? flow_flag::original_ipv6 : 0) |
                                               (std::same_as<Translated, ipv6> ? flow_flag::translated_ipv6 : 0);
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

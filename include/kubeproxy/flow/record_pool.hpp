@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// How a flow's record came free.
 enum class flow_end : std::uint8_t {
@@ -186,4 +186,4 @@ void record_pool<Record, Sharing, Memory>::add_to(flow_counters& sum) const noex
     }
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// The records of a table, narrow and wide, behind flow_ref.
 template <class Sharing, class Memory>
@@ -128,4 +128,4 @@ class flow_records {
     record_pool<wide_type, Sharing, Memory> wide_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

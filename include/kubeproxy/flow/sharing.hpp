@@ -6,7 +6,7 @@
 #include <thread>
 
 /// Who may use a table at the same time: a template argument that turns its words into atomics, or not.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Starts to fetch the cache line; never faults, never waits.
 inline void prefetch_for_read(void const* where) noexcept { __builtin_prefetch(where, 0, 3); }
@@ -106,4 +106,4 @@ inline void shared_workers::lock::acquire() noexcept {
     for (detail::backoff wait; !held_.replace(0, 1);) wait();
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

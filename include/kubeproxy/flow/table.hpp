@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// How many flows a table holds: with IPv4 on both sides, and with IPv6 on a side. Each at most 2^29.
 struct flow_table_size {
@@ -238,4 +238,4 @@ flow_ref basic_flow_table<S, M, H>::take_record(std::uint64_t hash, flow_time no
     return {};
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -10,7 +10,7 @@
 
 /// Tuples as machine words: hashed, turned round and compared in registers. Written field by field and read back whole,
 /// a tuple waits for its stores.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 template <ip_version V>
 using tuple_words = std::array<std::uint64_t, sizeof(tuple<V>) / sizeof(std::uint64_t)>;
@@ -54,4 +54,4 @@ template <ip_version V>
     return std::bit_cast<tuple<V>>(towards(words_of(t), d));
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

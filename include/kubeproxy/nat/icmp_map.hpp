@@ -11,7 +11,7 @@
 
 /// ICMP errors in the other family's words (RFC 7915 sections 4.2 and 5.2). Everything here is a function of the
 /// eight bytes before the quotation.
-namespace kubeproxy::detail {
+namespace kubeproxy::inline v0_2::detail {
 
 /// The first eight bytes of an ICMP error without its checksum, and without the length of the quotation.
 struct icmp_head {
@@ -133,4 +133,4 @@ constexpr std::optional<icmp_head> head_after<ipv6>(icmp_head h, std::size_t, tr
     }
 }
 
-} // namespace kubeproxy::detail
+} // namespace kubeproxy::inline v0_2::detail

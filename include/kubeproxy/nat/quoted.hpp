@@ -5,7 +5,7 @@
 #include <algorithm>
 
 /// The packet that an ICMP error is about, as far as the error quotes it.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// A quoted packet: the one that caused the error, as it was on its way.
 template <ip_version V>
@@ -136,4 +136,4 @@ template <ip_version V>
     return q;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

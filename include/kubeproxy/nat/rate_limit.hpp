@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// How often something may happen. The defaults are those of Linux for the ICMP messages of a host
 /// (icmp_msgs_per_sec, icmp_msgs_burst); RFC 4443 section 2.4 (f) and RFC 1812 section 4.3.2.8 ask for a limit.
@@ -53,4 +53,4 @@ class rate_limiter {
     std::int64_t last_ = 0;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -5,7 +5,7 @@
 #include "kubeproxy/nat/transport.hpp"
 
 /// Packets that no translation does justice to, and what their sender should be told.
-namespace kubeproxy::detail {
+namespace kubeproxy::inline v0_2::detail {
 
 /// Whether an unexpired strict or loose source route stands among the options (RFC 791 section 3.1): its
 /// pointer is not behind its end. Options that overrun the header end the search.
@@ -116,4 +116,4 @@ template <ip_version V>
     return settings.decrement_ttl && load_be<std::uint8_t>(p.bytes, at) <= 1;
 }
 
-} // namespace kubeproxy::detail
+} // namespace kubeproxy::inline v0_2::detail

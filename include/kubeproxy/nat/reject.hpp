@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Bytes that compose_icmp_error puts before the packet it quotes: the IP header and eight of ICMP.
 template <ip_version V>
@@ -174,4 +174,4 @@ template <ip_version V, packet_buffer P>
     return drop_reason::none;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -2,7 +2,7 @@
 
 #include "kubeproxy/nat/translate_error.hpp"
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 namespace detail {
 
@@ -87,4 +87,4 @@ class rewriter {
     translation_settings settings_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

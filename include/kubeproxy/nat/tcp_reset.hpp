@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 namespace detail {
 
@@ -104,4 +104,4 @@ template <ip_version V, packet_buffer P>
     return drop_reason::none;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 /// Packets that change family: what fits, and the exchange of their headers (RFC 7915 sections 4.1 and 5.1).
-namespace kubeproxy::detail {
+namespace kubeproxy::inline v0_2::detail {
 
 /// The front that a translated packet gets.
 struct new_front {
@@ -94,4 +94,4 @@ void replace_header(P& packet, parsed<From> const& p, tuple<To> const& after, st
     write_front(mutable_byte_span{packet.bytes()}.first(front), carried, after.source, after.destination);
 }
 
-} // namespace kubeproxy::detail
+} // namespace kubeproxy::inline v0_2::detail

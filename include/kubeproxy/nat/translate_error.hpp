@@ -9,7 +9,7 @@
 ///     | IP header | ICMP | quoted IP header | quoted payload | padding | extension |
 ///
 /// The extension keeps its place; the quoted payload loses its end where the error would get too long.
-namespace kubeproxy::detail {
+namespace kubeproxy::inline v0_2::detail {
 
 /// An error is no longer than this: RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 (c).
 template <ip_version V>
@@ -143,4 +143,4 @@ rewrite_result translate_error(P& packet, parsed<From> const& p, quoted_packet<F
     return {};
 }
 
-} // namespace kubeproxy::detail
+} // namespace kubeproxy::inline v0_2::detail

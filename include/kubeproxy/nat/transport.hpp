@@ -5,7 +5,7 @@
 #include "kubeproxy/wire/packet_buffer.hpp"
 
 /// What a translation does behind the IP header: ports, echo identifiers, checksums.
-namespace kubeproxy::detail {
+namespace kubeproxy::inline v0_2::detail {
 
 /// Both ports as they stand in the header.
 template <ip_version V>
@@ -120,4 +120,4 @@ void rewrite_transport(parsed<From> const& p, tuple<To> const& after, sum_change
     }
 }
 
-} // namespace kubeproxy::detail
+} // namespace kubeproxy::inline v0_2::detail

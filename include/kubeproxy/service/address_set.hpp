@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// The addresses of all backends, each with the number of backends that have it. An address of IPv4 stands in the
 /// first four bytes, as in a backend.
@@ -75,4 +75,4 @@ class address_set {
     std::array<std::shared_ptr<shard>, shard_count> shards_;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -13,7 +13,7 @@
 #include <optional>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Whose choice is remembered: a client of a Service, all its ports together. An address of IPv4 stands in the first
 /// four bytes; clients of the two IP versions have different groups.
@@ -151,4 +151,4 @@ class basic_affinity_table {
 using affinity_table = basic_affinity_table<single_worker>;
 using shared_affinity_table = basic_affinity_table<shared_workers>;
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -7,7 +7,7 @@
 #include <memory>
 #include <stdexcept>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Packets, bytes and flows of one service or backend on one worker. Written by that worker, read by anybody.
 struct traffic {
@@ -84,4 +84,4 @@ class traffic_counters {
     std::array<std::atomic<block*>, max_pieces> pieces_{};
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

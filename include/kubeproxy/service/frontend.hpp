@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What an address and a port in front of the pods is. It decides, with the source, about policy and masquerade.
 enum class frontend_kind : std::uint8_t {
@@ -195,4 +195,4 @@ void frontend_index<V>::prefetch(address const& destination, std::uint16_t port,
     __builtin_prefetch(&entries_[at.first + (static_cast<std::uint32_t>(h) & at.mask)]);
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

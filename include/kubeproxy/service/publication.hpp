@@ -9,7 +9,7 @@
 #include <memory>
 #include <stdexcept>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What one worker counts for each service and each backend.
 struct worker_traffic {
@@ -113,4 +113,4 @@ class service_reader {
     worker_traffic* traffic_ = nullptr;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

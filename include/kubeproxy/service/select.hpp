@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 inline constexpr std::uint32_t no_backend = 0xffff'ffff;
 
@@ -149,4 +149,4 @@ template <ip_version V, class Affinity>
     return chosen;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// internalTrafficPolicy and externalTrafficPolicy of a Kubernetes Service.
 enum class traffic_policy : std::uint8_t { cluster, local };
@@ -130,4 +130,4 @@ struct snapshot {
     }
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

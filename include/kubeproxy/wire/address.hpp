@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// An IP version as a type: algorithms written once are instantiated for each.
 /// Addresses are bytes in network order.
@@ -89,4 +89,4 @@ template <class Address>
     return a == Address{};
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -12,7 +12,7 @@
 #include <type_traits>
 
 /// All access to packet memory: the one file with a cast.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 using byte_span = std::span<std::byte const>;
 using mutable_byte_span = std::span<std::byte>;
@@ -66,4 +66,4 @@ inline void copy_bytes(mutable_byte_span to, byte_span from) noexcept {
     std::ranges::copy(from, to.begin());
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

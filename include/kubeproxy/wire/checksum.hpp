@@ -11,7 +11,7 @@
 ///
 /// A *sum* is the one's complement sum of 16-bit words, folded to 16 bits or not yet; a *checksum* is
 /// the complement of a sum, as it stands in a header. All values are in host order.
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Carries back into the low 16 bits until none is left.
 [[nodiscard]] constexpr std::uint16_t fold(std::uint64_t sum) noexcept {
@@ -94,4 +94,4 @@ template <std::size_t N>
     return sum_of(source) + sum_of(destination) + protocol + (length >> 16) + (length & 0xffff);
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

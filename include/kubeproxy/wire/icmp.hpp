@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Message types of ICMP (RFC 792) and ICMPv6 (RFC 4443).
 template <ip_version V>
@@ -46,4 +46,4 @@ struct icmp_at {
                                  pointer4 = 4, pointer6 = 4, length4 = 5, length6 = 4, quoted = 8;
 };
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

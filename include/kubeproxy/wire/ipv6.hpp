@@ -6,7 +6,7 @@
 
 #include <type_traits>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// An IPv6 fixed header and its payload (RFC 8200 section 3). The same promise as basic_ipv4_view.
 template <class Byte>
@@ -125,4 +125,4 @@ inline void write_header(mutable_byte_span bytes, fragment_header const& h) noex
     store_be(bytes, 4, h.identification);
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

@@ -6,7 +6,7 @@
 
 #include <variant>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// What stands behind the IP header, as far as NAT is concerned.
 enum class content : std::uint8_t {
@@ -131,4 +131,4 @@ template <ip_version V>
     return drop_reason::bad_version;
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

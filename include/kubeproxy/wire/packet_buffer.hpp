@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// A packet in the host's own buffer. It starts at the IP header; what lies behind the packet (link-layer
 /// padding) may be included.
@@ -107,4 +107,4 @@ class span_packet {
 };
 static_assert(packet_buffer<span_packet>);
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

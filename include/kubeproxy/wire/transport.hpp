@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::inline v0_2 {
 
 /// Protocol and next-header numbers (IANA "Assigned Internet Protocol Numbers").
 namespace ip_protocol {
@@ -58,4 +58,4 @@ inline constexpr std::uint8_t fin = 0x01, syn = 0x02, rst = 0x04, ack = 0x10;
     }
 }
 
-} // namespace kubeproxy
+} // namespace kubeproxy::inline v0_2

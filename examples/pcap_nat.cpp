@@ -4,8 +4,8 @@
 #include "kubeproxy/dataplane/proxy.hpp"
 
 #include "support/capture.hpp"
+#include "support/configuration.hpp"
 #include "support/frame.hpp"
-#include "support/kubernetes_files.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 
@@ -19,7 +19,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -41,18 +40,11 @@ class usage_error : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-/// Where the configuration is; what is empty is not there.
-struct configuration_files {
-    std::string ku;
-    std::string node;
-    std::vector<std::string> kubernetes;
-};
-
 /// The library, configured from files: control path and data path of one worker.
 class translator {
   public:
-    translator(configuration_files const& files, std::uint64_t seed)
-        : control_{services_, {.seed = seed, .hooks = hooks()}}, answers_{configure(files)},
+    translator(examples::configuration_files const& files, std::uint64_t seed)
+        : control_{services_, {.seed = seed, .hooks = hooks()}}, notes_{configured(files)},
           flows_{table_size(control_.configuration().node()), seed}, proxy_{flows_, services_, seeded(seed)} {}
 
     /// Calls settle(frame, outcome) for each frame, in order, and for those that it took from `spares`.
@@ -87,9 +79,9 @@ class translator {
     }
 
     /// What the configuration's `show` lines said.
-    [[nodiscard]] std::string const& answers() const noexcept { return answers_; }
+    [[nodiscard]] std::string const& answers() const noexcept { return notes_.answers; }
     /// Objects of the cluster that were not taken, and why.
-    [[nodiscard]] std::vector<std::string> const& refused_objects() const noexcept { return refused_objects_; }
+    [[nodiscard]] std::vector<std::string> const& refused_objects() const noexcept { return notes_.refused; }
 
   private:
     /// The file is read before the first packet, so there are no flows yet to show or to flush.
@@ -100,25 +92,12 @@ class translator {
                 .flush = [] {}};
     }
 
-    [[nodiscard]] std::string configure(configuration_files const& files) {
+    [[nodiscard]] examples::configuration_notes configured(examples::configuration_files const& files) {
         try {
-            if (!files.node.empty()) examples::load_node(control_, files.node);
-            auto answers = run_commands(files.ku);
-            if (!files.kubernetes.empty()) refused_objects_ = examples::load_objects(control_, files.kubernetes);
-            return answers;
+            return examples::configure(control_, files);
         } catch (examples::file_error const& wrong) {
             throw usage_error{wrong.what()};
         }
-    }
-
-    [[nodiscard]] std::string run_commands(std::string const& file) {
-        if (file.empty()) return {};
-        auto input = examples::open_text(file);
-        std::string const text{std::istreambuf_iterator<char>{input}, {}};
-        auto const result = control_.apply(text);
-        if (!result.ok())
-            throw usage_error{file + ':' + std::to_string(result.error->line) + ": " + result.error->reason};
-        return result.text;
     }
 
     [[nodiscard]] static kubeproxy::proxy_settings seeded(std::uint64_t seed) noexcept {
@@ -193,8 +172,7 @@ class translator {
 
     kubeproxy::service_source services_;
     kubeproxy::controller control_;
-    std::vector<std::string> refused_objects_; // before answers_, whose initialiser fills it
-    std::string answers_;
+    examples::configuration_notes notes_;
     kubeproxy::flow_table flows_;
     kubeproxy::proxy<frame> proxy_;
     std::vector<std::uint64_t> refused_; ///< packets by service
@@ -298,7 +276,7 @@ class nat_run {
 struct settings {
     std::string read;
     std::string write;
-    configuration_files config;
+    examples::configuration_files config;
     std::string report;
     std::uint64_t seed = 1;
     enum class table { none, printed } stats = table::none;

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "support/kubernetes_files.hpp"
+
+#include "kubeproxy/control/controller.hpp"
+
+#include <iterator>
+#include <string>
+#include <utility>
+#include <vector>
+
+/// A controller's configuration, from the files that a command line names.
+namespace examples {
+
+/// Where the configuration is; what is empty is not there.
+struct configuration_files {
+    std::string ku;
+    std::string node;
+    std::vector<std::string> kubernetes;
+};
+
+struct configuration_notes {
+    std::string answers;              ///< what the `show` lines of the ku file said
+    std::vector<std::string> refused; ///< objects of the cluster that were not taken, and why
+};
+
+/// A file that is not there, or a ku line that is refused, is a file_error.
+[[nodiscard]] inline configuration_notes configure(kubeproxy::controller& control, configuration_files const& files) {
+    configuration_notes notes;
+    if (!files.node.empty()) load_node(control, files.node);
+    if (!files.ku.empty()) {
+        auto input = open_text(files.ku);
+        std::string const text{std::istreambuf_iterator<char>{input}, {}};
+        auto result = control.apply(text);
+        if (!result.ok()) throw file_error{files.ku + ':' + std::to_string(result.error->line), result.error->reason};
+        notes.answers = std::move(result.text);
+    }
+    if (!files.kubernetes.empty()) notes.refused = load_objects(control, files.kubernetes);
+    return notes;
+}
+
+} // namespace examples

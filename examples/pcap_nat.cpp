@@ -64,7 +64,7 @@ class translator {
     [[nodiscard]] examples::packet_report describe(frame& f, kubeproxy::outcome const& o) const {
         examples::packet_report report{.verdict = o.what, .flow = name_of(o.relation)};
         if (o.masqueraded) report.from = examples::packet_report::source::masqueraded;
-        if (o.service != kubeproxy::no_service) report.service = *control_.current()->services[o.service].name;
+        if (o.service != kubeproxy::no_service) report.service = *control_.current()->service_at(o.service).name;
         if (o.backend != kubeproxy::no_backend) report.backend = backend_text(f, o);
         return report;
     }
@@ -144,9 +144,9 @@ class translator {
 
     [[nodiscard]] std::string backend_text(frame& f, kubeproxy::outcome const& o) const {
         auto const& services = *control_.current();
-        auto const& b = services.backends[o.backend];
+        auto const& b = services.backend_at(o.backend);
         auto const port = b.port != 0 ? b.port : kept_port(f, o.relation);
-        if (services.services[b.service].pod_version == 4) return text(b.address_as<kubeproxy::ipv4>(), port);
+        if (services.service_at(b.service).pod_version == 4) return text(b.address_as<kubeproxy::ipv4>(), port);
         return text(b.address_as<kubeproxy::ipv6>(), port);
     }
 
@@ -155,7 +155,8 @@ class translator {
         auto const* services = control_.current();
         return services != nullptr &&
                std::ranges::any_of(services->frontends<V>().all(), [&](kubeproxy::frontend<V> const& f) {
-                   return f.service != kubeproxy::no_service && services->services[f.service].pod_version != V::number;
+                   return f.service != kubeproxy::no_service &&
+                          services->service_at(f.service).pod_version != V::number;
                });
     }
 

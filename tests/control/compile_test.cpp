@@ -57,7 +57,7 @@ struct cluster {
     }
     /// \pre there is a service there
     [[nodiscard]] service_entry const& entry(std::string_view address, std::uint16_t port = 80) const {
-        return now->services[find<ipv4>(address, port, tcp)->service];
+        return now->service_at(find<ipv4>(address, port, tcp)->service);
     }
 };
 
@@ -65,7 +65,7 @@ std::vector<std::string> backends_of(snapshot const& s, std::shared_ptr<endpoint
     std::vector<std::string> names;
     if (ring)
         for (auto const place : ring->backends)
-            names.push_back(to_text(ip_address{s.backends[place].address_as<ipv4>()}, s.backends[place].port));
+            names.push_back(to_text(ip_address{s.backend_at(place).address_as<ipv4>()}, s.backend_at(place).port));
     std::ranges::sort(names);
     return names;
 }
@@ -99,7 +99,7 @@ TEST(compile, frontends_of_a_service_from_kubernetes) { // DESIGN section 4, "Se
         ASSERT_NE(found, nullptr) << r.to << ' ' << r.port;
         EXPECT_EQ(found->kind, r.kind) << r.to << ' ' << r.port;
         if (r.kind == cluster_ip || r.kind == external)
-            EXPECT_EQ(*c.now->services[found->service].name, "default/web:http");
+            EXPECT_EQ(*c.now->service_at(found->service).name, "default/web:http");
         else
             EXPECT_EQ(found->service, no_service);
     }
@@ -198,12 +198,12 @@ TEST(compile, clients_of_each_version_meet_their_own_endpoints) {
     c.put(service("default/web", {at("10.96.0.1"), at("2001:db8:96::1")}, {pod("10.244.0.1"), pod("2001:db8:244::1")}));
     c.compile();
     auto const& for4 = c.entry("10.96.0.1");
-    auto const& for6 = c.now->services[c.find<ipv6>("2001:db8:96::1", 80, tcp)->service];
+    auto const& for6 = c.now->service_at(c.find<ipv6>("2001:db8:96::1", 80, tcp)->service);
     EXPECT_EQ(for4.pod_version, 4);
     EXPECT_EQ(for6.pod_version, 6);
     EXPECT_EQ(backends_of(*c.now, for4.everywhere), (names{"10.244.0.1:8080"}));
     ASSERT_EQ(for6.everywhere->backends.size(), 1u);
-    EXPECT_EQ(c.now->backends[for6.everywhere->backends[0]].address, parse_address<ipv6>("2001:db8:244::1"));
+    EXPECT_EQ(c.now->backend_at(for6.everywhere->backends[0]).address, parse_address<ipv6>("2001:db8:244::1"));
 }
 
 TEST(compile, target_ports_by_name_and_protocol_slice_by_slice) {
@@ -219,7 +219,7 @@ TEST(compile, target_ports_by_name_and_protocol_slice_by_slice) {
     c.put(s);
     c.compile();
     EXPECT_EQ(backends_of(*c.now, c.entry("10.96.0.10", 53).everywhere), (names{"10.244.0.1:5354", "10.244.0.2:6354"}));
-    auto const& over_udp = c.now->services[c.find<ipv4>("10.96.0.10", 53, udp)->service];
+    auto const& over_udp = c.now->service_at(c.find<ipv4>("10.96.0.10", 53, udp)->service);
     EXPECT_EQ(backends_of(*c.now, over_udp.everywhere), (names{"10.244.0.1:5353"}));
 }
 
@@ -310,7 +310,7 @@ TEST(compile, weights_share_the_ring_and_weight_0_has_no_part) {
     auto const& ring = *c.entry("10.96.0.1").everywhere;
     std::map<std::string, double> share;
     for (auto const position : *ring.entries)
-        share[to_text(ip_address{c.now->backends[ring.backends[position]].address_as<ipv4>()})] +=
+        share[to_text(ip_address{c.now->backend_at(ring.backends[position]).address_as<ipv4>()})] +=
             1.0 / static_cast<double>(ring.entries->size());
     EXPECT_NEAR(share["10.244.0.1"], 0.75, 0.01);
     EXPECT_NEAR(share["10.244.0.2"], 0.25, 0.01);
@@ -342,7 +342,7 @@ TEST(compile, the_ring_is_the_same_on_every_node_and_another_with_another_seed) 
         auto const& ring = *c.entry("10.96.0.1").everywhere;
         std::vector<std::string> result;
         for (auto const position : *ring.entries)
-            result.push_back(to_text(ip_address{c.now->backends[ring.backends[position]].address_as<ipv4>()}));
+            result.push_back(to_text(ip_address{c.now->backend_at(ring.backends[position]).address_as<ipv4>()}));
         return result;
     };
     auto const expected = chosen(endpoints, 1);
@@ -406,9 +406,9 @@ TEST(compile, affinity_and_policies_reach_every_port_of_a_service) {
 std::map<std::string, std::pair<std::uint32_t, std::uint16_t>> places(snapshot const& s, std::uint32_t service) {
     std::map<std::string, std::pair<std::uint32_t, std::uint16_t>> found;
     for (std::uint32_t i = 0; i < s.backends.size(); ++i)
-        if (s.status[i].in_use && s.backends[i].service == service)
-            found[to_text(ip_address{s.backends[i].address_as<ipv4>()}, s.backends[i].port)] = {i,
-                                                                                                s.status[i].generation};
+        if (s.status_of(i).in_use && s.backend_at(i).service == service)
+            found[to_text(ip_address{s.backend_at(i).address_as<ipv4>()}, s.backend_at(i).port)] = {
+                i, s.status_of(i).generation};
     return found;
 }
 
@@ -428,14 +428,14 @@ TEST(compile, endpoints_keep_their_places_while_others_come_and_go) {
     EXPECT_EQ(after.at("10.244.0.3:8080"), before.at("10.244.0.3:8080"));
     auto const [gone, generation] = before.at("10.244.0.2:8080");
     EXPECT_FALSE(c.now->is_current(gone, generation));
-    EXPECT_NE(c.now->status[gone].generation, generation);
+    EXPECT_NE(c.now->status_of(gone).generation, generation);
     EXPECT_NE(after.at("10.244.0.4:8080").first, gone) << "not in the snapshot that takes it away";
     EXPECT_TRUE(first->is_current(gone, generation)) << "a snapshot does not change";
 
     c.put(service("a", {at("10.96.0.1")}, {in_state("10.244.0.1", false, true, true)}));
     c.compile();
     EXPECT_EQ(places(*c.now, index).at("10.244.0.1:8080"), before.at("10.244.0.1:8080")) << "readiness moves nothing";
-    EXPECT_TRUE(c.now->status[before.at("10.244.0.1:8080").first].terminating);
+    EXPECT_TRUE(c.now->status_of(before.at("10.244.0.1:8080").first).terminating);
 }
 
 TEST(compile, a_service_that_comes_back_has_other_backends) {
@@ -476,8 +476,8 @@ TEST(compile, what_does_not_change_is_not_compiled) {
     c.compile();
     EXPECT_EQ(c.now->generation, first->generation + 1);
     auto const index = c.find<ipv4>("10.96.0.1", 80, tcp)->service;
-    EXPECT_EQ(c.now->services[index].everywhere, first->services[index].everywhere);
-    EXPECT_EQ(c.now->services[index].name, first->services[index].name);
+    EXPECT_EQ(c.now->service_at(index).everywhere, first->service_at(index).everywhere);
+    EXPECT_EQ(c.now->service_at(index).name, first->service_at(index).name);
 }
 
 /// Random changes. After each, what is in use is exactly what is configured, every endpoint that stays keeps its place

@@ -50,7 +50,7 @@ struct proxy_of_text {
     template <ip_version V>
     [[nodiscard]] std::string service_at(std::string_view address, std::uint16_t port, std::uint8_t protocol) const {
         auto const* found = control.current()->frontends<V>().find(*parse_address<V>(address), port, protocol);
-        return found == nullptr ? "" : *control.current()->services[found->service].name;
+        return found == nullptr ? "" : *control.current()->service_at(found->service).name;
     }
 };
 
@@ -314,9 +314,9 @@ TEST(controller, the_seeds_own_commands_work_alone) { // DESIGN section 5
     auto const& now = *proxy.control.current();
     EXPECT_EQ(now.node4.pool_first, parse_address<ipv4>("198.18.0.1"));
     EXPECT_EQ(now.nat64_prefix, parse_prefix<ipv6>("64:ff9b:1::/96")); // RFC 8215
-    auto const& entry = now.services[now.frontends6.find(*parse_address<ipv6>("2001::9"), 3306, udp)->service];
+    auto const& entry = now.service_at(now.frontends6.find(*parse_address<ipv6>("2001::9"), 3306, udp)->service);
     EXPECT_EQ(entry.pod_version, 4);
-    EXPECT_EQ(now.backends[entry.everywhere->backends[0]].port, 3307);
+    EXPECT_EQ(now.backend_at(entry.everywhere->backends[0]).port, 3307);
 }
 
 TEST(controller, interfaces_are_kept) {
@@ -382,7 +382,7 @@ TEST(controller, show_counts_what_workers_counted_and_forgets_the_former_owner_o
 TEST(controller, pods_keep_place_and_generation_while_others_come_and_go) { // issue 2, "Must hold"
     proxy_of_text proxy{"ku vip 90.0.0.0/8 port 80\nku pod 90.0.0.0/8 10.0.0.1 10.0.0.2 10.0.0.3\n"};
     auto const places = [&] { return proxy.control.compiled().services()[0].ports[0].backends; };
-    auto const generation = [&](std::uint32_t place) { return proxy.control.current()->status[place].generation; };
+    auto const generation = [&](std::uint32_t place) { return proxy.control.current()->status_of(place).generation; };
     auto const before = places();
     auto const generation_before = generation(before[1]);
     ASSERT_TRUE(proxy.control.execute("ku pod 90.0.0.0/8 10.0.0.2 del").ok());

@@ -28,13 +28,13 @@ template <ip_version V, ip_version Client>
 void collect_returns(return_map<V>& found, snapshot const& services) {
     for (auto const& front : services.frontends<Client>().all()) {
         if (front.service == no_service || front.kind != frontend_kind::cluster_ip) continue;
-        auto const& service = services.services[front.service];
+        auto const& service = services.service_at(front.service);
         if (front.vip.length != address_bits<Client> || service.pod_version != V::number || !service.everywhere)
             continue;
         return_door door{.port = front.port, .version = Client::number};
         std::ranges::copy(front.vip.address, door.vip.begin());
         for (auto const place : service.everywhere->backends) {
-            backend const& b = services.backends[place];
+            backend const& b = services.backend_at(place);
             auto& entry = found[return_key<V>{b.template address_as<V>(), b.port, front.protocol}];
             entry.first = door;
             ++entry.second;

@@ -52,7 +52,7 @@ inline void add_endpoints(service_view& view, service_configuration const& servi
         view.endpoints.push_back(
             {targets[i].is->address, targets[i].port, *targets[i].is, 0, source.backend_traffic(place)});
     }
-    auto const& ring = services.services[compiled.service].everywhere;
+    auto const& ring = services.service_at(compiled.service).everywhere;
     if (!ring) return;
     view.ring_size = ring->entries->size();
     auto const entries = entries_by_position(*ring);

@@ -63,8 +63,9 @@ static_assert(name(flow_state::udp_replied) == "replied" && name(flow_state::sct
 namespace detail {
 
 [[nodiscard]] inline std::string name_of_service(snapshot const* services, std::size_t place) {
-    if (services == nullptr || place >= services->services.size() || !services->services[place].name) return "gone";
-    return *services->services[place].name;
+    if (services == nullptr || place >= services->service_count()) return "gone";
+    auto const& name = services->service_at(static_cast<std::uint32_t>(place)).name;
+    return name ? *name : "gone";
 }
 
 /// A record counts the packets behind the one that made it.

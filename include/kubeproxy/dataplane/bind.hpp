@@ -38,7 +38,7 @@ class bind_stage {
 
     template <ip_version V>
     next<V> operator()(chosen<P, V>& c) noexcept {
-        auto const& service = services().services[c.choice.service];
+        auto const& service = services().service_at(c.choice.service);
         return service.pod_version == ipv6::number ? bind<ipv6>(c) : bind<ipv4>(c);
     }
 
@@ -53,7 +53,7 @@ class bind_stage {
     template <ip_version To, ip_version From>
     next<From> bind(chosen<P, From> const& c) noexcept {
         auto& card = *c.card;
-        auto after = translated<To>(card.key, services().backends[c.choice.backend]);
+        auto after = translated<To>(card.key, services().backend_at(c.choice.backend));
         bool const changes_source = needs_source<From>(c.choice, card.key, after);
         card.result->masqueraded = changes_source;
         card.result->backend = c.choice.backend;
@@ -135,7 +135,7 @@ class bind_stage {
         return flows_->insert(card.key, after,
                               {.service = so_far.service,
                                .backend = so_far.backend,
-                               .generation = services().status[so_far.backend].generation,
+                               .generation = services().status_of(so_far.backend).generation,
                                .state = state,
                                .flags = so_far.masqueraded ? flow_flag::masqueraded : std::uint8_t{0},
                                .timeout = timeout_of(state, services().lifetimes_of(so_far.service))},

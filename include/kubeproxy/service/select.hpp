@@ -88,7 +88,7 @@ inline selection without_endpoint(selection chosen, service_entry const& service
 inline std::uint32_t backend_at(snapshot const& services, endpoint_ring const& ring,
                                 ipv6::address const& pod) noexcept {
     auto const found = std::ranges::find_if(
-        ring.backends, [&](std::uint32_t place) { return services.backends[place].address == pod; });
+        ring.backends, [&](std::uint32_t place) { return services.backend_at(place).address == pod; });
     return found == ring.backends.end() ? no_backend : *found;
 }
 
@@ -116,7 +116,7 @@ struct selector {
                 chosen = detail::backend_at(services, ring, *pod);
         if (chosen == no_backend) chosen = ring.backends[pick(*ring.entries, hash(flow))];
         if (service.affinity_seconds != 0 && use == affinity_use::remember)
-            clients->note(client, services.backends[chosen].address, now, service.affinity_seconds);
+            clients->note(client, services.backend_at(chosen).address, now, service.affinity_seconds);
         return chosen;
     }
 };
@@ -131,7 +131,7 @@ template <ip_version V, class Affinity>
     if (front->kind == frontend_kind::reject_others) return {decision::reject, drop_reason::no_endpoints};
     if (front->kind == frontend_kind::drop_others) return {decision::drop, drop_reason::unallocated_address};
 
-    auto const& service = services.services[front->service];
+    auto const& service = services.service_at(front->service);
     auto const& node = services.node<V>();
     selection chosen{.service = front->service};
     if (!detail::source_is_allowed<V>(service, flow.source)) {

@@ -5,6 +5,7 @@
 #include "kubeproxy/service/frontend.hpp"
 #include "kubeproxy/wire/embedded_address.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -120,13 +121,22 @@ struct snapshot {
         else
             return node6;
     }
+    /// The entries of these indices. \pre they are below service_count() and backend_count()
+    [[nodiscard]] service_entry const& service_at(std::uint32_t index) const noexcept { return services[index]; }
+    [[nodiscard]] backend const& backend_at(std::uint32_t index) const noexcept { return backends[index]; }
+    [[nodiscard]] backend_status status_of(std::uint32_t index) const noexcept { return status[index]; }
+    [[nodiscard]] std::size_t service_count() const noexcept { return services.size(); }
+    [[nodiscard]] std::size_t backend_count() const noexcept { return backends.size(); }
+
     [[nodiscard]] timeouts const& lifetimes_of(std::uint32_t service) const noexcept {
-        bool const has_own = service < services.size() && services[service].lifetimes != nullptr;
-        return has_own ? *services[service].lifetimes : lifetimes;
+        bool const has_own = service < service_count() && service_at(service).lifetimes != nullptr;
+        return has_own ? *service_at(service).lifetimes : lifetimes;
     }
     /// Whether `index` still is the backend that a flow was given.
     [[nodiscard]] bool is_current(std::uint32_t index, std::uint16_t its_generation) const noexcept {
-        return index < status.size() && status[index].in_use && status[index].generation == its_generation;
+        if (index >= backend_count()) return false;
+        auto const now = status_of(index);
+        return now.in_use && now.generation == its_generation;
     }
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -134,26 +135,42 @@ class [[nodiscard]] verdict {
 };
 static_assert(sizeof(verdict) == 2, "returned in a register");
 
-/// Packets by action, and by reason where they were dropped or answered. One writer.
+/// Packets and their bytes by action, and by reason where they were dropped or answered. Written by one worker, read by
+/// anybody.
 class verdict_counters {
   public:
-    constexpr void count(verdict v) noexcept {
-        ++packets_[static_cast<std::size_t>(v.what())][static_cast<std::size_t>(v.why())];
+    /// \param bytes of the packet as it leaves; of a dropped one as it came
+    void count(verdict v, std::size_t bytes = 0) noexcept {
+        auto& c = counted_[static_cast<std::size_t>(v.what())][static_cast<std::size_t>(v.why())];
+        add(c.packets, 1);
+        add(c.bytes, bytes);
     }
     /// O(reasons)
-    [[nodiscard]] constexpr std::uint64_t packets(action what) const noexcept {
+    [[nodiscard]] std::uint64_t packets(action what) const noexcept {
         std::uint64_t sum = 0;
-        for (auto const n : packets_[static_cast<std::size_t>(what)]) sum += n;
+        for (auto const& c : counted_[static_cast<std::size_t>(what)]) sum += c.packets.load(std::memory_order_relaxed);
         return sum;
     }
-    [[nodiscard]] constexpr std::uint64_t dropped(drop_reason why) const noexcept { return of(action::drop, why); }
-    [[nodiscard]] constexpr std::uint64_t replied(drop_reason why) const noexcept { return of(action::reply, why); }
+    [[nodiscard]] std::uint64_t packets(verdict v) const noexcept {
+        return of(v).packets.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint64_t bytes(verdict v) const noexcept { return of(v).bytes.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t dropped(drop_reason why) const noexcept { return packets(verdict::drop(why)); }
+    [[nodiscard]] std::uint64_t replied(drop_reason why) const noexcept { return packets(verdict::reply(why)); }
 
   private:
-    [[nodiscard]] constexpr std::uint64_t of(action what, drop_reason why) const noexcept {
-        return packets_[static_cast<std::size_t>(what)][static_cast<std::size_t>(why)];
+    struct cell {
+        std::atomic<std::uint64_t> packets{0}, bytes{0};
+    };
+
+    /// One writer: a plain addition, no locked one.
+    static void add(std::atomic<std::uint64_t>& field, std::uint64_t n) noexcept {
+        field.store(field.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
     }
-    std::array<std::array<std::uint64_t, drop_reason_count>, static_cast<std::size_t>(action::count_)> packets_{};
+    [[nodiscard]] cell const& of(verdict v) const noexcept {
+        return counted_[static_cast<std::size_t>(v.what())][static_cast<std::size_t>(v.why())];
+    }
+    std::array<std::array<cell, drop_reason_count>, static_cast<std::size_t>(action::count_)> counted_{};
 };
 
 } // namespace kubeproxy::inline v0_2

@@ -143,5 +143,19 @@ TEST(verdict_counters, every_reason_has_a_counter_of_its_own) {
     }
 }
 
+TEST(verdict_counters, bytes_go_with_their_packets) {
+    verdict_counters counters;
+    counters.count(verdict::forward(), 1500);
+    counters.count(verdict::forward(), 40);
+    counters.count(verdict::drop(drop_reason::truncated), 7);
+    counters.count(verdict::drop(drop_reason::fragment_timeout));
+    EXPECT_EQ(counters.packets(verdict::forward()), 2u);
+    EXPECT_EQ(counters.bytes(verdict::forward()), 1540u);
+    EXPECT_EQ(counters.bytes(verdict::drop(drop_reason::truncated)), 7u);
+    EXPECT_EQ(counters.packets(verdict::drop(drop_reason::fragment_timeout)), 1u);
+    EXPECT_EQ(counters.bytes(verdict::drop(drop_reason::fragment_timeout)), 0u);
+    EXPECT_EQ(counters.bytes(verdict::pass()), 0u);
+}
+
 } // namespace
 } // namespace kubeproxy

@@ -148,7 +148,7 @@ class proxy {
 
     void count(outcome const& o, std::size_t bytes) noexcept {
         if (o.what == verdict::drop(drop_reason::fragment_held)) return;
-        verdicts_.count(o.what);
+        verdicts_.count(o.what, bytes);
         if (o.what.what() != action::forward || o.service == no_service) return;
         std::size_t const flows = o.relation == flow_relation::fresh ? 1 : 0;
         services_.counters().services.count(o.service, bytes, flows);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <chrono>
@@ -248,6 +249,26 @@ TYPED_TEST(table_test, a_sweep_is_bounded_and_gets_around) {
     table.flush();
     table.for_each([](flow_ref) { ADD_FAILURE(); });
     EXPECT_EQ(table.counters().flows(), 0u);
+}
+
+TYPED_TEST(table_test, can_be_walked_in_steps) {
+    auto table = this->make({.narrow = 64, .wide = 64});
+    this->burst();
+    for (std::uint32_t i = 0; i < 30; ++i) {
+        ASSERT_EQ(table.insert(client_to_vip<ipv4>(i), client_to_pod<ipv4>(i), established_flow, at(0s)).what,
+                  insert_outcome::inserted);
+        ASSERT_EQ(table.insert(client_to_vip<ipv6>(i), client_to_pod<ipv4>(i + 5000), established_flow, at(0s)).what,
+                  insert_outcome::inserted);
+    }
+    std::vector<std::uint32_t> met;
+    std::size_t steps = 0;
+    for (std::size_t at = 0; at < table.positions(); ++steps)
+        at = table.for_each(at, 7, [&](flow_ref ref) { met.push_back(ref.bits()); });
+    EXPECT_EQ(steps, 9u) << "60 by 7";
+    std::ranges::sort(met);
+    EXPECT_EQ(met.size(), 60u);
+    EXPECT_EQ(std::ranges::unique(met).begin(), met.end()) << "each once";
+    EXPECT_EQ(table.for_each(table.positions() + 5, 7, [](flow_ref) { ADD_FAILURE(); }), table.positions() + 5);
 }
 
 TYPED_TEST(table_test, holds_its_whole_capacity_and_no_more) {

@@ -3,6 +3,7 @@
 #include "kubeproxy/flow/directory.hpp"
 #include "kubeproxy/flow/reaper.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -124,10 +125,20 @@ class basic_flow_table {
     /// Calls f(flow_ref), original direction, for every flow. Walks all records: for the control path.
     template <class F>
     void for_each(F f) const {
-        auto const& records = flows_.records();
-        for (std::size_t i = 0, end = records.positions(); i < end; ++i)
-            if (auto const ref = records.at(i); records.is_settled(ref)) f(ref);
+        (void)for_each(0, positions(), f);
     }
+    /// The same for at most `count` records from a position on; returns the position behind them. For a walk in steps:
+    /// a flow that is there throughout is met at least once, and twice only where positions() grows meanwhile.
+    template <class F>
+    std::size_t for_each(std::size_t from, std::size_t count, F f) const {
+        auto const& records = flows_.records();
+        auto const end = from + std::min(count, records.positions() - std::min(from, records.positions()));
+        for (auto i = from; i < end; ++i)
+            if (auto const ref = records.at(i); records.is_settled(ref)) f(ref);
+        return end;
+    }
+    /// Where a walk ends. It never shrinks.
+    [[nodiscard]] std::size_t positions() const noexcept { return flows_.records().positions(); }
 
     [[nodiscard]] flow_counters counters() const noexcept { return flows_.records().counters(); }
     [[nodiscard]] flow_table_size capacity() const noexcept {

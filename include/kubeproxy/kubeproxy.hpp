@@ -23,4 +23,7 @@
 
 #include "kubeproxy/dataplane/proxy.hpp"
 
+#include "kubeproxy/dataplane/flow_file.hpp"
+#include "kubeproxy/dataplane/flow_transfer.hpp"
+
 #include "kubeproxy/control/controller.hpp"

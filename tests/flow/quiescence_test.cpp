@@ -57,6 +57,19 @@ TEST(quiescence, entering_again_is_a_quiescent_point_too) {
     EXPECT_TRUE(domain.has_passed(unlinked));
 }
 
+TEST(quiescence, is_full_with_the_last_worker_and_until_one_leaves) {
+    quiescent_domain domain;
+    for (std::size_t i = 0; i < quiescent_domain::max_workers; ++i) {
+        EXPECT_FALSE(domain.is_full()) << i;
+        EXPECT_TRUE(domain.attach());
+    }
+    EXPECT_TRUE(domain.is_full());
+    EXPECT_FALSE(domain.attach());
+    domain.detach(17);
+    EXPECT_FALSE(domain.is_full());
+    EXPECT_EQ(domain.attach(), 17u);
+}
+
 TEST(quiescence, all_workers_must_pass) {
     quiescent_domain domain;
     std::array const workers{domain.attach().value(), domain.attach().value(), domain.attach().value()};

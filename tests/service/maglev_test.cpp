@@ -116,6 +116,14 @@ TEST(maglev_table, refuses_a_size_beyond_the_last) {
     EXPECT_THROW((void)maglev_table(one, 655379), std::length_error); // the next prime after 655373
 }
 
+TEST(can_build_ring, says_beforehand_what_would_be_refused) {
+    EXPECT_TRUE(can_build_ring(0, 257));
+    EXPECT_TRUE(can_build_ring(65535, 655373));
+    EXPECT_FALSE(can_build_ring(65536, 655373)) << "more backends than 16 bits tell apart";
+    EXPECT_FALSE(can_build_ring(1, 655379)) << "the next prime after the last size";
+    for (std::size_t const size : {0u, 1u, 4u, 9u, 65535u, 65536u}) EXPECT_FALSE(can_build_ring(1, size)) << size;
+}
+
 TEST(build_ring, of_no_backend_is_empty) { EXPECT_TRUE(build_ring({}, 257, 1).empty()); }
 
 TEST(build_ring, of_weights_zero_is_empty) {

@@ -30,6 +30,11 @@ class quiescent_domain {
             if (bool expected = false; slots_[i].taken.compare_exchange_strong(expected, true)) return i;
         return std::nullopt;
     }
+    [[nodiscard]] bool is_full() const noexcept {
+        for (auto const& s : slots_)
+            if (!s.taken.load()) return false;
+        return true;
+    }
     /// \pre the worker is outside
     void detach(std::size_t worker) noexcept { slots_[worker].taken.store(false); }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kubeproxy/flow/set_up.hpp"
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -39,7 +41,7 @@ class traffic_counters {
 
     /// Control path, one caller at a time. Throws std::length_error beyond piece * max_pieces.
     void reserve(std::size_t count) {
-        if (count > piece * max_pieces) throw std::length_error{"more counters than a worker can have"};
+        if (count > piece * max_pieces) fail_set_up(std::length_error{"more counters than a worker can have"});
         for (std::size_t i = 0; i * piece < count; ++i)
             if (pieces_[i].load(std::memory_order_relaxed) == nullptr)
                 pieces_[i].store(std::make_unique<block>().release(), std::memory_order_release);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kubeproxy/flow/set_up.hpp"
 #include "kubeproxy/service/ring_hash.hpp"
 
 #include <algorithm>
@@ -178,12 +179,18 @@ class ring_walker {
 };
 
 inline void check_ring(std::size_t backends, std::size_t size) {
-    if (backends > ring_backend_limit) throw std::length_error{"a ring has at most 65535 backends"};
-    if (size > ring_classes.back().size) throw std::length_error{"a ring has at most 655373 entries"};
-    if (!is_prime_size(size)) throw std::invalid_argument{"the size of a ring is a prime"};
+    if (backends > ring_backend_limit) fail_set_up(std::length_error{"a ring has at most 65535 backends"});
+    if (size > ring_classes.back().size) fail_set_up(std::length_error{"a ring has at most 655373 entries"});
+    if (!is_prime_size(size)) fail_set_up(std::invalid_argument{"the size of a ring is a prime"});
 }
 
 } // namespace detail
+
+/// Whether maglev_table() and build_ring() take so many backends and a ring of this size: both are within their limits,
+/// and the size is a prime.
+[[nodiscard]] constexpr bool can_build_ring(std::size_t backends, std::size_t size) noexcept {
+    return backends <= ring_backend_limit && size <= ring_classes.back().size && detail::is_prime_size(size);
+}
 
 /// The table of `size` entries that the candidates fill, taking turns in the order given; an entry is a position in
 /// `candidates`. Empty if no candidate has a weight.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kubeproxy/flow/quiescence.hpp"
+#include "kubeproxy/flow/set_up.hpp"
 #include "kubeproxy/service/counters.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 
@@ -26,6 +27,8 @@ class service_source {
     service_source& operator=(service_source const&) = delete;
 
     [[nodiscard]] quiescent_domain& quiescence() noexcept { return domain_; }
+    /// Whether there is a place for another worker, so that a service_reader (or a proxy) can be made.
+    [[nodiscard]] bool has_room() const noexcept { return !domain_.is_full(); }
 
     /// Makes `next` what workers see from their next burst on, and returns what they saw before: it may be freed when
     /// quiescence().has_passed(quiescence().advance()). Null means no services. Control path, one caller at a time.
@@ -104,7 +107,7 @@ class service_reader {
   private:
     [[nodiscard]] static std::size_t place(service_source& source) {
         auto const worker = source.domain_.attach();
-        if (!worker) throw std::length_error{"more workers than a service_source has places for"};
+        if (!worker) fail_set_up(std::length_error{"more workers than a service_source has places for"});
         return *worker;
     }
 

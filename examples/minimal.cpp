@@ -1,5 +1,6 @@
 // One service, one burst: what a host does with the library. Each packet starts at its IP header.
 
+#include <kubeproxy/control/controller.hpp>
 #include <kubeproxy/kubeproxy.hpp>
 
 #include <array>

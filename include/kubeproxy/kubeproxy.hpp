@@ -1,7 +1,9 @@
 #pragma once
 
-// The core, in the order in which a packet meets it. Kubernetes objects (control/kubernetes.hpp) need Boost.JSON
-// and are included apart.
+// The core, in the order in which a packet meets it: what a unit that moves packets needs. Configuration is included
+// where it is read, for it takes three times as long to compile: control/controller.hpp (the ku language) and
+// control/kubernetes.hpp (Kubernetes objects, needs Boost.JSON). So are flows that outlive a process:
+// dataplane/flow_file.hpp and dataplane/flow_transfer.hpp.
 
 #include "kubeproxy/version.hpp"
 
@@ -22,8 +24,3 @@
 #include "kubeproxy/nat/rewrite.hpp"
 
 #include "kubeproxy/dataplane/proxy.hpp"
-
-#include "kubeproxy/dataplane/flow_file.hpp"
-#include "kubeproxy/dataplane/flow_transfer.hpp"
-
-#include "kubeproxy/control/controller.hpp"

@@ -33,7 +33,7 @@ MAY_INCLUDE = {
         "service/publication.hpp",
         "service/counters.hpp",
     ],
-    "kubeproxy.hpp": ["verdict.hpp", "version.hpp", "wire", "flow", "service", "nat", "dataplane", "control"],
+    "kubeproxy.hpp": ["verdict.hpp", "version.hpp", "wire", "flow", "service", "nat", "dataplane"],
 }
 # Opt-in: nothing else brings these, they need a Boost library.
 OPT_IN = re.compile(r"control/kubernetes(_\w+)?\.hpp")
@@ -49,6 +49,11 @@ CASTS = re.compile(r"\breinterpret_cast\b|\bmemcpy\s*\(")
 CASTS_IN = "wire/bytes.hpp"
 UMBRELLA = "kubeproxy.hpp"
 MOST_LINES = 300
+# The version stands in macros, for a program that asks with #if; there is no other macro of ours.
+MACROS_IN = "version.hpp"
+MACROS = ["KUBEPROXY_VERSION_MAJOR", "KUBEPROXY_VERSION_MINOR", "KUBEPROXY_VERSION_PATCH"]
+MACRO = re.compile(r"^[ \t]*#[ \t]*(?:define|undef)[ \t]+(\w+)[^\n]*", re.MULTILINE)
+NAMESPACE = re.compile(r"\bnamespace\s+(kubeproxy\b[^{;=]*?)\s*[{;=]")
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
 COMMENT_OR_LITERAL = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'', re.DOTALL)
@@ -91,11 +96,30 @@ def include_breaches(header: str, text: str, headers: set[str]) -> list[str]:
     return found
 
 
-def breaches_of(header: str, text: str, headers: set[str]) -> list[str]:
+def abi_namespace(version: str) -> str:
+    """The namespace of everything: with another major or minor version, one that no object file of this one links."""
+    numbers = dict(re.findall(r"^#define KUBEPROXY_VERSION_(MAJOR|MINOR) (\d+)$", version, re.MULTILINE))
+    return f"kubeproxy::inline v{numbers.get('MAJOR')}_{numbers.get('MINOR')}"
+
+
+def name_breaches(header: str, bare: str, abi: str) -> list[str]:
+    found = []
+    for macro in MACRO.findall(bare):
+        if header != MACROS_IN or macro not in MACROS:
+            found.append(f"defines {macro}, which is no macro that the library promises")
+    opened = [" ".join(name.split()) for name in NAMESPACE.findall(bare)]
+    found += [f"opens namespace {name}, not {abi}" for name in opened if name.removesuffix("::detail") != abi]
+    if header != UMBRELLA and not opened:
+        found.append(f"declares nothing in {abi}")
+    return found
+
+
+def breaches_of(header: str, text: str, headers: set[str], abi: str) -> list[str]:
     if folder_of(header) not in MAY_INCLUDE:
         return ["is in no folder of the design"]
     found = include_breaches(header, text, headers)
     bare = COMMENT_OR_LITERAL.sub(" ", text)
+    found += name_breaches(header, bare, abi)
     if header != CASTS_IN and CASTS.search(bare):
         found.append(f"casts or copies raw memory, which only {CASTS_IN} may")
     if (lines := text.count("\n")) > MOST_LINES:
@@ -128,23 +152,31 @@ def check(include_dir: Path) -> list[str]:
     texts = {path.relative_to(root).as_posix(): path.read_text() for path in sorted(root.rglob("*.hpp"))}
     if not texts:
         return [f"{root} holds no header"]
-    found = [f"{header}: {breach}" for header, text in texts.items() for breach in breaches_of(header, text, set(texts))]
-    return found + cycles(texts)
+    abi = abi_namespace(texts.get(MACROS_IN, ""))
+    found = cycles(texts)
+    for header, text in texts.items():
+        found += [f"{header}: {breach}" for breach in breaches_of(header, text, set(texts), abi)]
+    return found
 
 
+VERSION = """#define KUBEPROXY_VERSION_MAJOR 1
+#define KUBEPROXY_VERSION_MINOR 7
+#define KUBEPROXY_VERSION_PATCH 3"""
+NOTHING = "namespace kubeproxy::inline v1_7 {}"  # stands in each header of the trees that opens no namespace
 GOOD_TREE = {
+    "version.hpp": VERSION,
     "verdict.hpp": "",
     "wire/bytes.hpp": "#include <boost/endian/conversion.hpp>\nauto p = reinterpret_cast<char*>(q);",
     "wire/address.hpp": '#include "kubeproxy/verdict.hpp"',
     "flow/table.hpp": '#include "kubeproxy/wire/address.hpp"\n// no reinterpret_cast here\nauto s = "memcpy(";',
-    "service/maglev.hpp": "",
+    "service/maglev.hpp": "namespace  kubeproxy::inline v1_7::detail {}\nnamespace std {}",
     "service/snapshot.hpp": '#include "kubeproxy/flow/table.hpp"\n#include "kubeproxy/service/maglev.hpp"',
     "nat/rewrite.hpp": '#include "kubeproxy/flow/table.hpp"',
     "dataplane/proxy.hpp": '#include "kubeproxy/nat/rewrite.hpp"\n#include "kubeproxy/service/snapshot.hpp"',
     "control/kubernetes.hpp": '#include <boost/json.hpp>\n#include "kubeproxy/service/snapshot.hpp"',
     "control/kubernetes_node.hpp": '#include <boost/json.hpp>\n#include "kubeproxy/control/kubernetes.hpp"',
     "control/config.hpp": '#include "kubeproxy/wire/address.hpp"\n#include <string>',
-    "kubeproxy.hpp": '#include "kubeproxy/dataplane/proxy.hpp" // the core\n#include "kubeproxy/control/config.hpp"',
+    "kubeproxy.hpp": '#include "kubeproxy/version.hpp"\n#include "kubeproxy/dataplane/proxy.hpp" // the core',
 }
 # (header, what replaces it, what the refusal must say)
 BAD_HEADERS = [
@@ -167,11 +199,26 @@ BAD_HEADERS = [
     ("nat/rewrite.hpp", "void f() { std::memcpy(a, b, 4); }", "casts or copies raw memory"),
     ("nat/rewrite.hpp", "\n" * (MOST_LINES + 1), "more than 300"),
     ("kubeproxy.hpp", "inline int answer;", "holds code"),
-    ("kubeproxy.hpp", '#include "kubeproxy/control/kubernetes.hpp"', "which is opt-in"),
+    ("kubeproxy.hpp", '#include "kubeproxy/control/config.hpp"', "must not include kubeproxy/control/config.hpp"),
     ("kubeproxy.hpp", '#include "kubeproxy/control/kubernetes_node.hpp"', "which is opt-in"),
     ("control/config.hpp", '#include "kubeproxy/control/kubernetes.hpp"', "which is opt-in"),
     ("service/maglev.hpp", '#include "kubeproxy/service/snapshot.hpp"', "includes itself"),
     ("utils/misc.hpp", "", "in no folder of the design"),
+    ("wire/address.hpp", "#define KUBEPROXY_FAST 1", "defines KUBEPROXY_FAST"),
+    ("wire/address.hpp", "#define KUBEPROXY_VERSION_MAJOR 1", "defines KUBEPROXY_VERSION_MAJOR"),
+    ("version.hpp", f"{VERSION}\n  # define LIKELY(x) x", "defines LIKELY"),
+    ("nat/rewrite.hpp", "#ifdef A\n#else\n#undef assert\n#endif", "defines assert"),
+    (
+        "version.hpp",
+        VERSION.replace("MINOR 7", "MINOR 8"),
+        "opens namespace kubeproxy::inline v1_7, not kubeproxy::inline v1_8",
+    ),
+    ("flow/table.hpp", "namespace kubeproxy {}", "opens namespace kubeproxy, not"),
+    ("flow/table.hpp", "namespace kubeproxy::detail {}", "opens namespace kubeproxy::detail, not"),
+    ("flow/table.hpp", "namespace kubeproxy::inline v1_6\n{ int a; }", "opens namespace kubeproxy::inline v1_6, not"),
+    ("flow/table.hpp", f"{NOTHING} namespace kubeproxy::v1_7 {{}}", "opens namespace kubeproxy::v1_7, not"),
+    ("flow/table.hpp", "namespace other { int a; }", "declares nothing in kubeproxy::inline v1_7"),
+    ("flow/table.hpp", f"// {NOTHING}\nnamespace n {{}}", "declares nothing in kubeproxy::inline v1_7"),
 ]
 
 
@@ -180,7 +227,7 @@ def refusals(tree: dict[str, str]) -> list[str]:
         for header, text in tree.items():
             path = Path(temporary) / "kubeproxy" / header
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{text}\n")
+            path.write_text(f"{text}\n" if header == UMBRELLA or "namespace" in text else f"{text}\n{NOTHING}\n")
         return check(Path(temporary))
 
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #if defined(__AES__) && defined(__SSE2__)
-#include <immintrin.h>
+#include <wmmintrin.h>
 #endif
 
 /// Seeded hashes of tuples. A client chooses its tuples: without a secret seed it would choose ones that

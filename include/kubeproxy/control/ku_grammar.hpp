@@ -18,8 +18,10 @@ namespace kubeproxy::inline v0_2 {
 
 enum class ku_action : std::uint8_t { add, del };
 
-/// ku conf [buckets <n>] [timeout <s>] [snat4 <addr>[-<addr>]] [snat6 <addr>] [nat64_prefix <prefix>/96] [node
-/// <addr>]...
+/// \verbatim
+/// ku conf [buckets <n>] [timeout <s>] [snat4 <addr>[-<addr>]] [snat6 <addr>]
+///         [nat64_prefix <prefix>/96] [node <addr>]...
+/// \endverbatim
 struct ku_conf {
     std::optional<std::uint32_t> buckets{};
     std::optional<std::uint32_t> timeout{}; ///< seconds
@@ -29,7 +31,9 @@ struct ku_conf {
     std::vector<ip_address> nodes{};
 };
 
+/// \verbatim
 /// ku vip <prefix> [protocol tcp|udp|sctp] [port <n>] [target_port <n>] [node_port <n>] [nat4|nat6] [new_len <n>] [del]
+/// \endverbatim
 struct ku_vip {
     ip_prefix where{};
     std::optional<service_protocol> protocol{};
@@ -41,7 +45,9 @@ struct ku_vip {
     std::optional<ku_action> action{};
 };
 
+/// \verbatim
 /// ku pod <vip-prefix> <address>... [weight <n>] [del]
+/// \endverbatim
 struct ku_pod {
     ip_prefix where{};
     std::vector<ip_address> addresses{};
@@ -49,13 +55,17 @@ struct ku_pod {
     std::optional<ku_action> action{};
 };
 
+/// \verbatim
 /// ku set interface nat4|nat6 in <interface> [del]
+/// \endverbatim
 struct ku_interface {
     interface_nat what{};
     std::optional<ku_action> action{};
 };
 
+/// \verbatim
 /// test ku flowtable flush
+/// \endverbatim
 struct ku_flush {
     [[nodiscard]] friend bool operator==(ku_flush, ku_flush) = default;
 };

@@ -10,8 +10,11 @@
 /// `show` lines of the `ku` language.
 namespace kubeproxy::inline v0_2 {
 
-/// show ku | show ku vip [verbose] | show ku flows | show ku counters, and for everybody
-/// show services | show endpoints [<service>] | show flows | show affinity | show counters; each with json behind it
+/// Each with json behind it:
+/// \verbatim
+/// show ku | show ku vip [verbose] | show ku flows | show ku counters
+/// show services | show endpoints [<service>] | show flows | show affinity | show counters
+/// \endverbatim
 enum class ku_show : std::uint8_t { overview, vips, vips_verbose, endpoints, flows, affinity, counters };
 
 enum class show_format : std::uint8_t { text, json };

@@ -69,7 +69,11 @@ struct prefix {
     [[nodiscard]] constexpr bool contains(typename V::address const& a) const noexcept {
         return masked(a, length) == address;
     }
-    [[nodiscard]] friend constexpr auto operator<=>(prefix const&, prefix const&) = default;
+    [[nodiscard]] friend constexpr bool operator==(prefix const&, prefix const&) = default;
+    [[nodiscard]] friend constexpr std::strong_ordering operator<=>(prefix const& a, prefix const& b) noexcept {
+        auto const by_address = a.address <=> b.address;
+        return by_address == std::strong_ordering::equal ? a.length <=> b.length : by_address;
+    }
 };
 
 /// 224.0.0.0/4 (RFC 5771), ff00::/8 (RFC 4291 section 2.7)

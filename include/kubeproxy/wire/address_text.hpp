@@ -76,7 +76,7 @@ struct ipv6_groups {
                                       std::to_integer<unsigned>(a[2 * i + 1]));
 }
 
-/// ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)
+/// `::ffff:0:0/96` (RFC 4291 section 2.5.5.2)
 [[nodiscard]] constexpr bool is_ipv4_mapped(ipv6::address const& a) noexcept {
     for (std::size_t i = 0; i < 5; ++i)
         if (group_of(a, i) != 0) return false;

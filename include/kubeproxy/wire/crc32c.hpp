@@ -91,7 +91,7 @@ inline constexpr auto crc32c_zero_bytes = [] {
 
 /// The CRC after four covered bytes changed. \pre `bytes_to_end` counts from the first of them to the end of the
 /// covered data. O(log bytes_to_end): the data itself is not read.
-/// \param before, after the four bytes as a big-endian number
+/// \param before the four bytes as a big-endian number
 [[nodiscard]] constexpr std::uint32_t crc32c_after(std::uint32_t crc, std::uint32_t before, std::uint32_t after,
                                                    std::uint32_t bytes_to_end) noexcept {
     auto change = boost::endian::endian_reverse(before ^ after);

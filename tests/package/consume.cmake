@@ -1,8 +1,8 @@
-# cmake -D WAY=find_package|add_subdirectory … -P consume.cmake: builds and runs the project of that name beside this
+# cmake -D WAY=find_package|add_subdirectory|fetch_content|pkg_config … -P consume.cmake: builds and runs the project of that name beside this
 # file as a stranger would, with nothing from the network.
 
 set(options -D CMAKE_CXX_COMPILER=${COMPILER} -D CMAKE_BUILD_TYPE=Debug -D KUBEPROXY_EXPECTED_VERSION=${VERSION})
-if(WAY STREQUAL "find_package")
+if(WAY MATCHES "^(find_package|pkg_config)$") # from an installation
     file(REMOVE_RECURSE ${WORK}/prefix)
     execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix
                     OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)

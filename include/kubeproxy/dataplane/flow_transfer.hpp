@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kubeproxy/dataplane/flow_image.hpp"
+#include "kubeproxy/flow/set_up.hpp"
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/service/select.hpp"
 #include "kubeproxy/service/snapshot.hpp"
@@ -43,7 +44,7 @@ class control_visit {
     explicit control_visit(quiescent_domain* domain) : domain_{domain} {
         if (domain_ == nullptr) return;
         auto const place = domain_->attach();
-        if (!place) throw std::length_error{"more workers than a quiescent_domain has places for"};
+        if (!place) fail_set_up(std::length_error{"more workers than a quiescent_domain has places for"});
         place_ = *place;
         domain_->enter(place_);
     }

@@ -96,7 +96,7 @@ INSTANTIATE_TEST_SUITE_P(
     words, bad_lines,
     testing::Values(
         bad_line{"nonsense 1", "unknown command \"nonsense\""}, bad_line{"KU vip 1.0.0.0/8", "\"KU\""},
-        bad_line{"ku", "the line ends where conf, vip, pod or set is wanted"},
+        bad_line{"ku", "the line ends where conf, vip, pod, set or save is wanted"},
         bad_line{"ku frobnicate", "unknown word \"frobnicate\" after \"ku\""},
         bad_line{"ku vip", "the line ends where a prefix is wanted"},
         bad_line{"ku vip # 91.0.0.0/8", "the line ends where a prefix is wanted"},

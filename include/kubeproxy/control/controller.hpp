@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kubeproxy/control/compile.hpp"
+#include "kubeproxy/control/config_text.hpp"
 #include "kubeproxy/control/ku_edit.hpp"
 #include "kubeproxy/control/ku_grammar.hpp"
 #include "kubeproxy/control/ku_show.hpp"
@@ -13,12 +14,15 @@
 #include "kubeproxy/service/publication.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -27,15 +31,26 @@ namespace kubeproxy::inline v0_2 {
 
 /// What the data path of the host has to say. A command that asks for one that is not set is refused.
 struct controller_hooks {
-    std::function<std::vector<flow_view>()> flows;       ///< show flows
-    std::function<std::vector<affinity_view>()> clients; ///< show affinity
-    std::function<std::vector<counter_view>()> counters; ///< show counters
-    std::function<void()> flush;                         ///< test ku flowtable flush
+    std::function<std::vector<flow_view>()> flows = {};       ///< show flows
+    std::function<std::vector<affinity_view>()> clients = {}; ///< show affinity
+    std::function<std::vector<counter_view>()> counters = {}; ///< show counters
+    std::function<void()> flush = {};                         ///< test ku flowtable flush
+    /// ku save: writes the file, which other content had before or has after, but no mixture; says what it wrote,
+    /// or throws ku_error.
+    std::function<std::string(std::string const& file, std::string_view text)> save_config = {};
+    std::function<std::string(std::string const& file)> save_flows = {};
 };
 
 struct controller_options {
     std::uint64_t seed = compiler::default_seed; ///< the same on every node that must choose the same backends
     controller_hooks hooks = {};
+};
+
+/// What snapshots took to compile and publish.
+struct publication_times {
+    std::uint64_t count = 0;
+    std::chrono::nanoseconds last{};
+    std::chrono::nanoseconds sum{};
 };
 
 struct command_error {
@@ -59,7 +74,8 @@ class controller {
         : source_{&source}, compiler_{options.seed}, publisher_{source}, hooks_{std::move(options.hooks)} {}
 
     /// Does the lines of a text in the `ku` language: all of them, or none if one is bad. What they change is
-    /// published once; `show` and `test` lines come after that, in their order.
+    /// published once; `show`, `save` and `test` lines come after that, in their order. A file that cannot be written
+    /// would come too late for that, so `save` does not stand beside changes.
     command_result apply(std::string_view text);
     /// The same for one line.
     command_result execute(std::string_view line) { return apply(line); }
@@ -73,6 +89,7 @@ class controller {
     /// What workers see; null: nothing was published.
     [[nodiscard]] snapshot const* current() const noexcept { return publisher_.current(); }
     [[nodiscard]] compiler const& compiled() const noexcept { return compiler_; }
+    [[nodiscard]] publication_times const& times() const noexcept { return times_; }
     [[nodiscard]] std::size_t snapshots_alive() const noexcept { return publisher_.alive(); }
     /// Frees snapshots that no worker holds any more, as publish() does; returns how many are alive.
     std::size_t collect() noexcept { return publisher_.collect(); }
@@ -83,33 +100,47 @@ class controller {
     }
 
   private:
-    using query = std::variant<ku_query, ku_flush>;
+    using query = std::variant<ku_query, ku_save, ku_flush>;
+    struct numbered_query {
+        std::size_t line;
+        query what;
+    };
 
     void publish(valid_configuration const& next);
     [[nodiscard]] query checked(query what) const;
-    [[nodiscard]] std::string answer(query const& what) const;
     [[nodiscard]] std::string answer(ku_query const& what) const;
+    [[nodiscard]] std::string answer(ku_save const& what) const;
+    [[nodiscard]] std::string answer(ku_flush) const {
+        hooks_.flush();
+        return {};
+    }
     [[nodiscard]] std::vector<service_view> views_of(std::string_view service) const;
 
     service_source* source_;
     valid_configuration configuration_;
     compiler compiler_;
     publisher publisher_;
+    publication_times times_;
     controller_hooks hooks_;
 };
 
 inline command_result controller::apply(std::string_view text) {
     std::optional<ku_edit> edit;
-    std::vector<query> queries;
+    std::vector<numbered_query> queries;
+    std::size_t line = 0;
+    bool saves = false;
     auto const take = [&](auto const& command) {
+        using type = std::remove_cvref_t<decltype(command)>;
+        saves = saves || std::same_as<type, ku_save>;
         if constexpr (requires(ku_edit & e) { e(command); }) {
             if (!edit) edit.emplace(configuration_);
             (*edit)(command);
-        } else if constexpr (requires { query{command}; }) {
-            queries.push_back(checked(command));
+        } else if constexpr (!std::same_as<type, std::monostate>) {
+            queries.push_back({line, checked(command)});
         }
+        if (saves && edit) throw ku_error{"\"ku save\" does not stand beside lines that change something"};
     };
-    std::size_t line = 0;
+    command_result result;
     try {
         while (!text.empty()) {
             ++line;
@@ -122,35 +153,44 @@ inline command_result controller::apply(std::string_view text) {
             publish(next);
             configuration_ = std::move(next);
         }
+        for (auto const& [at, what] : queries) {
+            line = at;
+            result.text += std::visit([this](auto const& asked) { return answer(asked); }, what);
+        }
     } catch (ku_error const& refused) {
         return {.text = {}, .error = command_error{line, refused.what()}};
     }
-    command_result result;
-    for (auto const& what : queries) result.text += answer(what);
     return result;
 }
 
 inline void controller::publish(valid_configuration const& next) {
+    auto const begin = std::chrono::steady_clock::now();
     auto services = compiler_.compile(next);
     for (auto const place : compiler_.renewed_services()) source_->clear_service_traffic(place);
     for (auto const place : compiler_.renewed_backends()) source_->clear_backend_traffic(place);
     publisher_.publish(std::move(services));
+    times_.last = std::chrono::steady_clock::now() - begin;
+    times_.sum += times_.last;
+    ++times_.count;
 }
 
 inline controller::query controller::checked(query what) const {
     auto const* show = std::get_if<ku_query>(&what);
     auto const asks_for = [&](ku_show other) { return show != nullptr && show->what == other; };
-    if ((show == nullptr && !hooks_.flush) || (asks_for(ku_show::flows) && !hooks_.flows))
+    auto const* save = std::get_if<ku_save>(&what);
+    if (save != nullptr && !(save->what == ku_save::content::config ? static_cast<bool>(hooks_.save_config)
+                                                                    : static_cast<bool>(hooks_.save_flows)))
+        throw ku_error{"no files are written here"};
+    if ((std::holds_alternative<ku_flush>(what) && !hooks_.flush) || (asks_for(ku_show::flows) && !hooks_.flows))
         throw ku_error{"no flow table is attached"};
     if (asks_for(ku_show::affinity) && !hooks_.clients) throw ku_error{"no affinity table is attached"};
     if (asks_for(ku_show::counters) && !hooks_.counters) throw ku_error{"no counters are attached"};
     return what;
 }
 
-inline std::string controller::answer(query const& what) const {
-    if (auto const* show = std::get_if<ku_query>(&what)) return answer(*show);
-    hooks_.flush();
-    return {};
+inline std::string controller::answer(ku_save const& what) const {
+    if (what.what == ku_save::content::flows) return hooks_.save_flows(what.file);
+    return hooks_.save_config(what.file, config_text(configuration_));
 }
 
 /// All ports of one service, or one of them; empty: everything.
@@ -177,6 +217,7 @@ inline std::string controller::answer(ku_query const& what) const {
         return json ? endpoints_json(views_of(what.service)) : all_endpoints_text(views_of(what.service));
     case ku_show::flows: return json ? flows_json(hooks_.flows()) : flows_text(hooks_.flows());
     case ku_show::affinity: return json ? affinity_json(hooks_.clients()) : affinity_text(hooks_.clients());
+    case ku_show::config: return json ? config_json(configuration_) : config_text(configuration_);
     case ku_show::counters: return json ? counters_json(hooks_.counters()) : counters_text(hooks_.counters());
     }
     return {};

@@ -150,8 +150,14 @@ inline void ku_edit::remove(ku_vip const& vip) {
 }
 
 inline void ku_edit::operator()(ku_pod const& pod) {
-    auto const services = services_of(pod.where);
+    auto services = services_of(pod.where);
     if (services.empty()) throw ku_error{"unknown VIP: no service has the prefix " + to_text(pod.where)};
+    std::erase_if(services, [&](std::string const& name) {
+        auto const& port = looked_at(name).ports.front();
+        return port.port != pod.port.value_or(port.port) || port.protocol != pod.protocol.value_or(port.protocol);
+    });
+    if (services.empty())
+        throw ku_error{"unknown VIP: no service of " + to_text(pod.where) + " has that port and protocol"};
     if (pod.action)
         remove(pod, services);
     else

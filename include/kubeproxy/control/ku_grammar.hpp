@@ -46,10 +46,12 @@ struct ku_vip {
 };
 
 /// \verbatim
-/// ku pod <vip-prefix> <address>... [weight <n>] [del]
+/// ku pod <vip-prefix> <address>... [port <n>] [protocol tcp|udp|sctp] [weight <n>] [del]
 /// \endverbatim
 struct ku_pod {
     ip_prefix where{};
+    std::optional<std::uint16_t> port{}; ///< with `protocol`: only services that have it
+    std::optional<service_protocol> protocol{};
     std::vector<ip_address> addresses{};
     std::optional<std::uint16_t> weight{};
     std::optional<ku_action> action{};
@@ -64,6 +66,16 @@ struct ku_interface {
 };
 
 /// \verbatim
+/// ku save config|flows <file>
+/// \endverbatim
+struct ku_save {
+    enum class content : std::uint8_t { config, flows };
+
+    content what = content::config;
+    std::string file{};
+};
+
+/// \verbatim
 /// test ku flowtable flush
 /// \endverbatim
 struct ku_flush {
@@ -71,7 +83,7 @@ struct ku_flush {
 };
 
 /// monostate: a line without a command.
-using ku_command = std::variant<std::monostate, ku_conf, ku_vip, ku_pod, ku_interface, ku_query, ku_flush>;
+using ku_command = std::variant<std::monostate, ku_conf, ku_vip, ku_pod, ku_interface, ku_save, ku_query, ku_flush>;
 
 namespace detail {
 
@@ -161,14 +173,18 @@ namespace detail {
     ku_pod pod{.where = ku_prefix(words.next("the prefix of a VIP"))};
     while (!words.empty()) {
         auto const word = words.next();
-        if (word == "weight") {
+        if (word == "port") {
+            say_once(pod.port, word, ku_port(word, words, 0));
+        } else if (word == "protocol") {
+            say_once(pod.protocol, word, ku_protocol(words.next("tcp, udp or sctp")));
+        } else if (word == "weight") {
             say_once(pod.weight, word, ku_number<std::uint16_t>(word, words.next("a number"), 0, 65535));
         } else if (word == "del") {
             say_once(pod.action, word, ku_action::del);
         } else if (auto const address = parse_address(word)) {
             pod.addresses.push_back(*address);
         } else {
-            refuse_word(word, "ku pod", "addresses, weight, del");
+            refuse_word(word, "ku pod", "addresses, port, protocol, weight, del");
         }
     }
     if (pod.addresses.empty()) throw ku_error{"\"ku pod\" without the address of a pod"};
@@ -192,13 +208,23 @@ namespace detail {
     return set;
 }
 
+[[nodiscard]] inline ku_command parse_save(ku_words words) {
+    auto const word = words.next("config or flows");
+    if (word != "config" && word != "flows") refuse_word(word, "ku save", "config, flows");
+    auto const what = word == "config" ? ku_save::content::config : ku_save::content::flows;
+    ku_save const save{what, std::string{words.next("a file")}};
+    expect_end(words, "the file");
+    return save;
+}
+
 [[nodiscard]] inline ku_command parse_ku(ku_words words) {
-    auto const word = words.next("conf, vip, pod or set");
+    auto const word = words.next("conf, vip, pod, set or save");
     if (word == "conf") return parse_conf(words);
     if (word == "vip") return parse_vip(words);
     if (word == "pod") return parse_pod(words);
     if (word == "set") return parse_set(words);
-    refuse_word(word, "ku", "conf, vip, pod, set");
+    if (word == "save") return parse_save(words);
+    refuse_word(word, "ku", "conf, vip, pod, set, save");
 }
 
 [[nodiscard]] inline ku_command parse_test(ku_words words) {

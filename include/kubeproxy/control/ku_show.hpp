@@ -13,9 +13,9 @@ namespace kubeproxy::inline v0_2 {
 /// Each with json behind it:
 /// \verbatim
 /// show ku | show ku vip [verbose] | show ku flows | show ku counters
-/// show services | show endpoints [<service>] | show flows | show affinity | show counters
+/// show services | show endpoints [<service>] | show flows | show affinity | show counters | show config
 /// \endverbatim
-enum class ku_show : std::uint8_t { overview, vips, vips_verbose, endpoints, flows, affinity, counters };
+enum class ku_show : std::uint8_t { overview, vips, vips_verbose, endpoints, flows, affinity, counters, config };
 
 enum class show_format : std::uint8_t { text, json };
 
@@ -48,7 +48,7 @@ namespace detail {
 }
 
 [[nodiscard]] inline ku_query parse_what(ku_words& words) {
-    constexpr std::string_view known = "ku, services, endpoints, flows, affinity, counters";
+    constexpr std::string_view known = "ku, services, endpoints, flows, affinity, counters, config";
     auto const word = words.next(known);
     if (word == "ku") return parse_show_ku(words);
     if (word == "services") return {.what = ku_show::vips};
@@ -56,6 +56,7 @@ namespace detail {
     if (word == "flows") return {.what = ku_show::flows};
     if (word == "affinity") return {.what = ku_show::affinity};
     if (word == "counters") return {.what = ku_show::counters};
+    if (word == "config") return {.what = ku_show::config};
     refuse_word(word, "show", known);
 }
 

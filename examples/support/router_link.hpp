@@ -1,0 +1,71 @@
+#pragma once
+
+#include "kubeproxy/wire/address_text.hpp"
+#include "support/ethernet.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace examples {
+
+/// Our side of a link: a station with a MAC and addresses.
+class router_link {
+  public:
+    static constexpr std::size_t default_mtu = 1500, least_mtu = 1280, most_mtu = 65535;
+
+    router_link(std::string name, mac_address const& mac, std::size_t mtu)
+        : name_{std::move(name)}, mac_{mac}, mtu_{mtu} {
+        add<kubeproxy::ipv6>(link_local_address(mac), 64);
+    }
+
+    template <kubeproxy::ip_version V>
+    void add(typename V::address const& address, unsigned length) {
+        std::get<stations<V>>(stations_).push_back({address, kubeproxy::prefix<V>::of(address, length)});
+    }
+
+    [[nodiscard]] std::string const& name() const noexcept { return name_; }
+    [[nodiscard]] mac_address const& mac() const noexcept { return mac_; }
+    /// Of IP packets.
+    [[nodiscard]] std::size_t mtu() const noexcept { return mtu_; }
+    [[nodiscard]] kubeproxy::ipv6::address link_local() const noexcept { return link_local_address(mac_); }
+
+    template <kubeproxy::ip_version V>
+    struct station {
+        typename V::address address;
+        kubeproxy::prefix<V> network;
+    };
+    /// IPv6: the link-local one first.
+    template <kubeproxy::ip_version V>
+    [[nodiscard]] std::span<station<V> const> addresses() const noexcept {
+        return std::get<stations<V>>(stations_);
+    }
+    template <kubeproxy::ip_version V>
+    [[nodiscard]] bool has(typename V::address const& address) const noexcept {
+        return std::ranges::find(addresses<V>(), address, &station<V>::address) != addresses<V>().end();
+    }
+
+  private:
+    template <kubeproxy::ip_version V>
+    using stations = std::vector<station<V>>;
+
+    std::string name_;
+    mac_address mac_;
+    std::size_t mtu_;
+    std::tuple<stations<kubeproxy::ipv4>, stations<kubeproxy::ipv6>> stations_;
+};
+
+/// fe80::/10 (RFC 4291 section 2.4): of one link, and not forwarded.
+[[nodiscard]] constexpr bool is_link_local(kubeproxy::ipv6::address const& a) noexcept {
+    return a[0] == std::byte{0xfe} && (a[1] & std::byte{0xc0}) == std::byte{0x80};
+}
+/// 169.254.0.0/16 (RFC 3927 section 2.7)
+[[nodiscard]] constexpr bool is_link_local(kubeproxy::ipv4::address const& a) noexcept {
+    return a[0] == std::byte{169} && a[1] == std::byte{254};
+}
+
+} // namespace examples

@@ -1,0 +1,255 @@
+#pragma once
+
+#include "support/frame_capture.hpp"
+#include "support/packet_path.hpp"
+#include "support/tap_device.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace examples {
+
+/// Frames and their bytes on one link. One writer.
+struct link_traffic {
+    std::uint64_t received = 0, received_bytes = 0, sent = 0, sent_bytes = 0;
+
+    link_traffic& operator+=(link_traffic const& other) noexcept {
+        received += other.received;
+        received_bytes += other.received_bytes;
+        sent += other.sent;
+        sent_bytes += other.sent_bytes;
+        return *this;
+    }
+};
+
+/// One worker's queue of every TAP device.
+class worker_queues {
+  public:
+    /// \param queues outlive this; one for each link, in their order
+    /// \param capture null: nobody wants one
+    worker_queues(std::vector<int> queues, frame_capture* capture)
+        : queues_{std::move(queues)}, traffic_(queues_.size()), capture_{capture} {}
+
+    [[nodiscard]] std::size_t size() const noexcept { return queues_.size(); }
+    [[nodiscard]] int queue(std::size_t link) const noexcept { return queues_[link]; }
+    [[nodiscard]] std::vector<link_traffic> const& traffic() const noexcept { return traffic_; }
+    /// The device is gone; it is not asked again.
+    void give_up(std::size_t link) noexcept { queues_[link] = -1; }
+
+    enum class read_result : std::uint8_t { frame, nothing, gone };
+    /// \param size of what was read, the virtio-net header included
+    [[nodiscard]] read_result read(std::uint32_t link, mutable_byte_span room, std::size_t& size) noexcept {
+        auto const got = ::read(queues_[link], room.data(), room.size());
+        if (got < 0) return errno == EBADFD || errno == EBADF ? read_result::gone : read_result::nothing;
+        size = static_cast<std::size_t>(got);
+        auto const frame = room.first(size).subspan(std::min(size, vnet_header::size));
+        ++traffic_[link].received;
+        traffic_[link].received_bytes += frame.size();
+        if (capture_ != nullptr) capture_->write(frame);
+        return read_result::frame;
+    }
+    [[nodiscard]] write_result write(std::uint32_t link, byte_span frame) noexcept {
+        if (capture_ != nullptr) capture_->write(frame.subspan(vnet_header::size));
+        if (::write(queues_[link], frame.data(), frame.size()) < 0)
+            return errno == EIO || errno == EBADFD || errno == EBADF ? write_result::down : write_result::refused;
+        ++traffic_[link].sent;
+        traffic_[link].sent_bytes += frame.size() - vnet_header::size;
+        return write_result::sent;
+    }
+
+  private:
+    std::vector<int> queues_;
+    std::vector<link_traffic> traffic_;
+    frame_capture* capture_;
+};
+
+/// What one worker has counted; workers' are added up.
+struct worker_counters {
+    router_counters packets;
+    std::vector<link_traffic> links;
+    std::array<std::uint64_t, forwarder_proxy::burst_size> bursts{};
+
+    worker_counters& operator+=(worker_counters const& other) {
+        packets += other.packets;
+        links.resize(std::max(links.size(), other.links.size()));
+        for (std::size_t i = 0; i < other.links.size(); ++i) links[i] += other.links[i];
+        for (std::size_t i = 0; i < bursts.size(); ++i) bursts[i] += other.bursts[i];
+        return *this;
+    }
+};
+
+/// A data thread: reads a burst from each of its queues in turn, takes it through the path, and sleeps when there is
+/// nothing. Whoever wants something of it asks it: between two bursts it does what it was asked.
+class worker {
+  public:
+    /// What a neighbour told, for all other workers.
+    struct news {
+        std::uint32_t link;
+        kubeproxy::ip_address address;
+        mac_address mac;
+    };
+    using tell = std::function<void(worker&, news const&)>;
+
+    worker(shared_data_plane const& shared, packet_path_settings const& settings, worker_queues queues, tell tell_all)
+        : flows_{&shared.flows}, reader_{shared.services}, queues_{std::move(queues)}, tell_{std::move(tell_all)},
+          path_{shared, settings, queues_, told{this}}, wake_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)} {
+        if (!wake_) throw std::system_error{errno, std::generic_category(), "eventfd"};
+    }
+    worker(worker const&) = delete;
+    worker& operator=(worker const&) = delete;
+    ~worker() { stop(); }
+
+    void start() {
+        thread_ = std::thread{[this] { run(); }};
+    }
+    /// Ends the thread when its burst is done.
+    void stop() {
+        if (!thread_.joinable()) return;
+        post([this] { is_running_ = false; });
+        thread_.join();
+    }
+
+    /// Has the thread do something between two bursts.
+    void post(std::function<void()> task) {
+        {
+            std::lock_guard const lock{mutex_};
+            tasks_.push_back(std::move(task));
+        }
+        has_tasks_.store(true, std::memory_order_release);
+        std::uint64_t const one = 1;
+        static_cast<void>(!::write(wake_.number(), &one, sizeof one));
+    }
+    /// What it has counted, at one moment. \pre start() was called, stop() was not
+    [[nodiscard]] worker_counters counters() {
+        std::promise<worker_counters> promise;
+        auto answer = promise.get_future();
+        post([&] { promise.set_value(counters_now()); });
+        return answer.get();
+    }
+    /// From any thread.
+    [[nodiscard]] kubeproxy::verdict_counters const& verdicts() const noexcept { return path_.verdicts(); }
+
+    void hear(news const& what) {
+        post([this, what] {
+            std::visit(
+                [&]<class Address>(Address const& address) {
+                    using version = std::conditional_t<std::same_as<Address, kubeproxy::ipv4::address>, kubeproxy::ipv4,
+                                                       kubeproxy::ipv6>;
+                    path_.template hear<version>(what.link, address, what.mac, now());
+                },
+                what.address);
+        });
+    }
+
+  private:
+    struct told {
+        worker* self;
+        void operator()(std::uint32_t link, kubeproxy::ip_address const& address, mac_address const& mac) const {
+            if (self->tell_) self->tell_(*self, {link, address, mac});
+        }
+    };
+    static constexpr auto tick_time = std::chrono::milliseconds{100};
+    /// Of the flow table, looked at with each tick for what has expired; bursts look at some, too.
+    static constexpr std::size_t sweep = 4096;
+
+    [[nodiscard]] static std::chrono::nanoseconds now() noexcept {
+        return std::chrono::steady_clock::now().time_since_epoch();
+    }
+
+    void run() {
+        while (is_running_) {
+            bool is_busy = false;
+            for (std::uint32_t link = 0; link < queues_.size(); ++link) is_busy |= serve(link);
+            if (has_tasks_.load(std::memory_order_acquire)) do_tasks();
+            auto const time = now();
+            if (time >= next_tick_) tick(time);
+            if (!is_busy) sleep();
+        }
+    }
+
+    /// A burst of one link. \return whether there was anything
+    bool serve(std::uint32_t link) {
+        using result = worker_queues::read_result;
+        if (queues_.queue(link) < 0) return false;
+        bool is_busy = false;
+        auto const time = now();
+        while (!path_.is_full()) {
+            auto packet = path_.buffer(link);
+            if (!packet) break; // all wait for neighbours: some will be given up soon
+            std::size_t size = 0;
+            auto const got = queues_.read(link, packet.frame_room(), size);
+            if (got == result::gone) queues_.give_up(link);
+            if (got != result::frame) break;
+            is_busy = true;
+            path_.take(std::move(packet), size, time);
+        }
+        path_.flush(time);
+        return is_busy;
+    }
+
+    void tick(std::chrono::nanoseconds time) {
+        next_tick_ = time + tick_time;
+        path_.tick(time);
+        static_cast<void>(reader_.enter());
+        auto const milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(time);
+        static_cast<void>(flows_->sweep(sweep, kubeproxy::flow_time{milliseconds}));
+        reader_.leave();
+    }
+
+    void sleep() {
+        std::vector<pollfd>& waited = waited_;
+        waited.clear();
+        waited.push_back({wake_.number(), POLLIN, 0});
+        for (std::size_t link = 0; link < queues_.size(); ++link) waited.push_back({queues_.queue(link), POLLIN, 0});
+        ::poll(waited.data(), waited.size(), tick_time.count());
+        for (std::size_t link = 0; link < queues_.size(); ++link) {
+            bool const is_gone = (waited[link + 1].revents & (POLLERR | POLLNVAL)) != 0;
+            if (is_gone && (waited[link + 1].revents & POLLIN) == 0) std::this_thread::sleep_for(tick_time);
+        }
+    }
+
+    void do_tasks() {
+        has_tasks_.store(false, std::memory_order_relaxed);
+        std::uint64_t count = 0;
+        static_cast<void>(!::read(wake_.number(), &count, sizeof count));
+        std::vector<std::function<void()>> tasks;
+        {
+            std::lock_guard const lock{mutex_};
+            tasks.swap(tasks_);
+        }
+        for (auto const& task : tasks) task();
+    }
+
+    [[nodiscard]] worker_counters counters_now() const {
+        return {path_.counters(), queues_.traffic(), path_.burst_sizes()};
+    }
+
+    kubeproxy::shared_flow_table* flows_;
+    kubeproxy::service_reader reader_;
+    worker_queues queues_;
+    tell tell_;
+    packet_path<worker_queues, told> path_;
+    file_descriptor wake_;
+    std::vector<pollfd> waited_;
+    std::chrono::nanoseconds next_tick_{};
+    bool is_running_ = true; ///< the thread's own
+    std::atomic<bool> has_tasks_{false};
+    std::mutex mutex_;
+    std::vector<std::function<void()>> tasks_;
+    std::thread thread_;
+};
+
+} // namespace examples

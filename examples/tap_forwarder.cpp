@@ -1,0 +1,154 @@
+// A router between TAP devices whose data plane is the library: see --help.
+
+#include "support/configuration.hpp"
+#include "support/forwarder.hpp"
+#include "support/forwarder_options.hpp"
+#include "support/ku_reload.hpp"
+#include "support/kubernetes_streams.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <chrono>
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <iterator>
+#include <string>
+
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using examples::startup_error;
+
+enum exit_status { all_well = 0, failed = 1, bad_usage = 2 };
+
+void say(std::string const& line) { std::cerr << "tap_forwarder: " << line << std::endl; }
+
+/// The forwarder and everything around it that speaks with people and programs, on one thread.
+class program {
+  public:
+    explicit program(examples::forwarder_options options)
+        : options_{std::move(options)}, forwarder_{options_.forwarder}, streams_{context_, forwarder_.control(), say,
+                                                                                 [this] {
+                                                                                     forwarder_.wait_for_workers();
+                                                                                 }},
+          signals_{context_, SIGINT, SIGTERM, SIGHUP}, timer_{context_} {
+        configure();
+    }
+
+    void run() {
+        forwarder_.start();
+        print_banner();
+        await_signal();
+        await_timer();
+        context_.run();
+        forwarder_.stop();
+        forwarder_.flush_capture();
+    }
+
+  private:
+    void configure() {
+        auto& control = forwarder_.control();
+        try {
+            if (!options_.node.empty()) examples::load_node(control, options_.node);
+        } catch (examples::file_error const& wrong) {
+            throw startup_error{std::string{"--node "} + wrong.what()};
+        }
+        node_ = control.configuration().node();
+        control.publish();
+        if (!options_.config.empty())
+            if (auto const wrong = reload()) throw startup_error{"--config " + *wrong};
+        try {
+            for (auto const& file : options_.kubernetes) streams_.follow(file);
+        } catch (examples::file_error const& wrong) {
+            throw startup_error{std::string{"--kubernetes "} + wrong.what()};
+        }
+    }
+
+    /// \return why the file is refused; then nothing has changed
+    [[nodiscard]] std::optional<std::string> reload() {
+        try {
+            auto input = examples::open_text(options_.config);
+            std::string const text{std::istreambuf_iterator<char>{input}, {}};
+            auto const wrong = examples::replace_ku(forwarder_.control(), node_, text);
+            if (wrong) return options_.config + ": " + *wrong;
+        } catch (examples::file_error const& wrong) {
+            return wrong.what();
+        }
+        return std::nullopt;
+    }
+
+    void await_signal() {
+        signals_.async_wait([this](boost::system::error_code const& wrong, int signal) {
+            if (wrong) return;
+            if (signal != SIGHUP) return context_.stop();
+            reload_and_say();
+            await_signal();
+        });
+    }
+    void reload_and_say() {
+        if (options_.config.empty()) return say("SIGHUP: there is no --config file to read again");
+        if (auto const wrong = reload()) return say(*wrong + "; everything stays as it was");
+        forwarder_.wait_for_workers();
+        say(options_.config + ": read again, " + std::to_string(services()) + " services");
+    }
+
+    void await_timer() {
+        timer_.expires_after(1s);
+        timer_.async_wait([this](boost::system::error_code const& wrong) {
+            if (wrong) return;
+            forwarder_.control().collect();
+            await_timer();
+        });
+    }
+
+    [[nodiscard]] std::size_t services() { return forwarder_.control().configuration().service_count(); }
+
+    void print_banner() {
+        auto& out = std::cout;
+        auto const& links = forwarder_.links();
+        for (std::size_t i = 0; i < links.size(); ++i) {
+            auto const& device = forwarder_.devices()[i];
+            out << links[i].name() << (device.is_created() ? "  created" : "  attached") << ", MTU " << links[i].mtu()
+                << ", TSO" << (device.has_udp_segmentation() ? " and USO" : "") << ", router at";
+            for (auto const& station : links[i].addresses<kubeproxy::ipv4>())
+                out << ' ' << kubeproxy::to_text(station.address) << '/' << unsigned{station.network.length};
+            for (auto const& station : links[i].addresses<kubeproxy::ipv6>())
+                out << ' ' << kubeproxy::to_text(station.address) << '/' << unsigned{station.network.length};
+            out << '\n';
+        }
+        for (auto const& route : options_.forwarder.routes) out << "route " << route.text << '\n';
+        out << services() << " services; room for " << options_.forwarder.flows
+            << " flows of IPv4 and as many of IPv6; " << options_.forwarder.workers
+            << (options_.forwarder.workers == 1 ? " worker" : " workers") << '\n'
+            << "ready" << std::endl;
+    }
+
+    examples::forwarder_options options_;
+    asio::io_context context_{1};
+    examples::forwarder forwarder_;
+    kubeproxy::node_configuration node_; ///< as --node said it, before the ku file
+    examples::kubernetes_streams streams_;
+    asio::signal_set signals_;
+    asio::steady_timer timer_;
+};
+
+} // namespace
+
+int main(int argc, char** argv) {
+    try {
+        auto options = examples::read_options(argc, argv, std::cout);
+        if (!options) return all_well;
+        program{std::move(*options)}.run();
+        return all_well;
+    } catch (startup_error const& wrong) {
+        say(wrong.what());
+        return bad_usage;
+    } catch (std::exception const& wrong) {
+        say(wrong.what());
+        return failed;
+    }
+}

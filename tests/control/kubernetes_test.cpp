@@ -192,6 +192,20 @@ TEST(kubernetes, in_one_chunk_what_goes_makes_room_for_what_comes) {
     EXPECT_EQ(c.in_force(), lines{"default/heir:80: 10.96.0.1/32 ->"});
 }
 
+// As a list says it, which knows no order of events.
+TEST(kubernetes, in_one_chunk_services_may_exchange_their_addresses) {
+    cluster c;
+    c.feed(web("a", "10.96.0.1") + web("b", "10.96.0.2") + web("c", "10.96.0.3"));
+    EXPECT_EQ(c.feed(web("a", "10.96.0.2") + web("b", "10.96.0.4")), lines{}) << "one asks before the other one moves";
+    EXPECT_EQ(c.feed(web("a", "10.96.0.3") + web("c", "10.96.0.2")), lines{}) << "each wants what the other one has";
+    EXPECT_EQ(c.in_force(), (lines{"default/a:80: 10.96.0.3/32 ->", "default/b:80: 10.96.0.4/32 ->",
+                                   "default/c:80: 10.96.0.2/32 ->"}));
+    EXPECT_EQ(c.reader().waiting(), 0u);
+    EXPECT_EQ(c.feed(web("a", "10.96.0.4") + web("d", "10.96.0.3") + web("e", "10.96.0.3")),
+              (lines{"Service default/a: duplicate VIP: 10.96.0.4/32 port 80 tcp is served by default/b",
+                     "Service default/e: duplicate VIP: 10.96.0.3/32 port 80 tcp is served by default/d"}));
+}
+
 TEST(kubernetes, lines_of_ku_are_left_alone) {
     cluster c;
     ASSERT_TRUE(c.control().apply("ku vip 90.0.0.0/8 port 80\nku pod 90.0.0.0/8 10.0.0.1\n").ok());

@@ -86,8 +86,8 @@ class kubernetes_cluster {
     void set_aside(std::string const& name, joined&& entry) {
         if (entry.is_there || !entry.service.slices.empty()) aside_.insert_or_assign(name, std::move(entry));
     }
-    template <class OnRefusal>
-    [[nodiscard]] bool enter(std::string const& name, joined& entry, OnRefusal& on_refusal);
+    [[nodiscard]] std::optional<config_error> enter(joined const& entry);
+    void enter_what_fits(std::vector<std::string>& names);
 
     valid_configuration* in_force_;
     entries staged_;
@@ -116,31 +116,49 @@ inline bool kubernetes_cluster::leave(std::string const& name) {
     return true;
 }
 
-/// Whether the configuration has changed.
-template <class OnRefusal>
-bool kubernetes_cluster::enter(std::string const& name, joined& entry, OnRefusal& on_refusal) {
-    auto const before = in_force_->find(name);
+inline std::optional<config_error> kubernetes_cluster::enter(joined const& entry) {
+    auto const before = in_force_->find(entry.service.name);
     bool const moves =
         before != nullptr && (before->addresses != entry.service.addresses || before->ports != entry.service.ports);
-    if (auto const wrong = in_force_->put(entry.service)) {
-        on_refusal(name, *wrong);
-        set_aside(name, std::move(entry));
-        return leave(name);
-    }
+    if (auto wrong = in_force_->put(entry.service)) return wrong;
     gave_up_ = gave_up_ || moves;
-    return true;
+    return std::nullopt;
+}
+
+/// Leaves those that do not fit. One may ask for what another one gives up behind it, so that this goes on as long as
+/// somebody enters.
+inline void kubernetes_cluster::enter_what_fits(std::vector<std::string>& names) {
+    for (std::size_t before = names.size() + 1; names.size() < before;) {
+        before = names.size();
+        std::vector<std::string> left;
+        for (auto& name : names)
+            if (enter(staged_.at(name))) left.push_back(std::move(name));
+        names = std::move(left);
+    }
 }
 
 template <class OnRefusal>
 bool kubernetes_cluster::commit(OnRefusal&& on_refusal) {
     bool changed = false;
+    std::vector<std::string> coming;
     for (auto const& name : order_) // first what goes: what comes may need its place
-        if (auto& entry = staged_.at(name); !entry.is_there) {
+        if (auto& entry = staged_.at(name); entry.is_there) {
+            coming.push_back(name);
+        } else {
             changed |= leave(name);
             set_aside(name, std::move(entry));
         }
-    for (auto const& name : order_)
-        if (auto& entry = staged_.at(name); entry.is_there) changed |= enter(name, entry, on_refusal);
+    auto const wanted = coming.size();
+    enter_what_fits(coming);
+    changed |= coming.size() < wanted;
+    for (auto const& name : coming) changed |= leave(name); // two may want what the other one has
+    for (auto const& name : coming)
+        if (auto const wrong = enter(staged_.at(name))) {
+            on_refusal(name, *wrong);
+            set_aside(name, std::move(staged_.at(name)));
+        } else {
+            changed = true;
+        }
     staged_.clear();
     order_.clear();
     // What was refused has told why; a second refusal says nothing new. Those that enter give nothing up.

@@ -453,6 +453,22 @@ TEST(compile, a_service_that_comes_back_has_other_backends) {
     EXPECT_EQ(backends_of(*c.now, c.entry("10.96.0.1").everywhere), (names{"10.244.0.1:8080"}));
 }
 
+// Cluster IPs do not change; a Service with another one was deleted and created again (core/v1 ServiceSpec).
+TEST(compile, a_service_with_another_cluster_ip_has_other_backends) {
+    cluster c;
+    auto const place = [&](std::string_view address) { return c.entry(address).everywhere->backends.at(0); };
+    c.put(service("default/web", {at("10.96.0.1"), at("fd00:96::1")}, {pod("10.244.0.1")}));
+    c.compile();
+    auto const first = place("10.96.0.1");
+    c.put(service("default/web", {at("10.96.0.1"), at("203.0.113.1", service_address_kind::external_ip)},
+                  {pod("10.244.0.1")}));
+    c.compile();
+    EXPECT_EQ(place("10.96.0.1"), first) << "what else it has does not matter";
+    c.put(service("default/web", {at("10.96.0.2")}, {pod("10.244.0.1")}));
+    c.compile();
+    EXPECT_NE(place("10.96.0.2"), first);
+}
+
 TEST(compile, a_freed_slot_with_another_service_shares_nothing_with_the_former) {
     cluster c;
     c.put(service("a", {at("10.96.0.1")}, {pod("10.244.0.1")}));

@@ -18,7 +18,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -151,8 +150,7 @@ inline void compiler::release_backend(std::uint32_t place) {
     backend_places_.give_back(place);
 }
 
-/// The ports of the next version, with the places of those that it had before. A port is the same if its name, number
-/// and protocol are: with another number it is reached by other packets.
+/// The ports of the next version, with the places of those that it had before.
 inline std::vector<compiled_port> compiler::carry_over(compiled_service& compiled, service_configuration const& next) {
     std::vector<compiled_port> ports{};
     for (unsigned const version : {4u, 6u}) {
@@ -160,9 +158,9 @@ inline std::vector<compiled_port> compiler::carry_over(compiled_service& compile
         for (std::size_t i = 0; i < next.ports.size(); ++i) {
             auto const& wanted = next.ports[i];
             auto const had = std::ranges::find_if(compiled.ports, [&](compiled_port const& p) {
-                auto const& port = compiled.source->ports[p.position];
-                return p.client_version == version && std::tie(port.name, port.port, port.protocol) ==
-                                                          std::tie(wanted.name, wanted.port, wanted.protocol);
+                auto const& before = *compiled.source;
+                return p.client_version == version &&
+                       is_same_port(before, before.ports[p.position], next, wanted, version);
             });
             if (had == compiled.ports.end()) {
                 ports.push_back({.position = i, .client_version = version, .service = new_service(), .backends = {}});

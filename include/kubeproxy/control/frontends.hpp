@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <tuple>
 #include <variant>
 #include <vector>
 
@@ -24,6 +26,22 @@ struct compiled_port {
 
 [[nodiscard]] inline bool has_version(service_configuration const& service, unsigned version) noexcept {
     return std::ranges::any_of(service.addresses, [version](auto const& a) { return version_of(a.where) == version; });
+}
+
+/// The cluster IP of a version; none: the service has none, as those of the `ku` language.
+[[nodiscard]] inline std::optional<ip_prefix> cluster_ip_of(service_configuration const& service, unsigned version) {
+    for (auto const& a : service.addresses)
+        if (a.kind == service_address_kind::cluster_ip && version_of(a.where) == version) return a.where;
+    return std::nullopt;
+}
+
+/// Whether clients of a version meet the same port in two states of a service. With another number it is reached by
+/// other packets; and a cluster IP is for life: with another one the service was deleted and created again, though
+/// nobody may have been told of it in between.
+[[nodiscard]] inline bool is_same_port(service_configuration const& a, service_port const& of_a,
+                                       service_configuration const& b, service_port const& of_b, unsigned version) {
+    return std::tie(of_a.name, of_a.port, of_a.protocol) == std::tie(of_b.name, of_b.port, of_b.protocol) &&
+           cluster_ip_of(a, version) == cluster_ip_of(b, version);
 }
 
 /// Whether load-balancer IPs need a service_entry of their own: node ports, external IPs and cluster IPs are open to

@@ -1,14 +1,13 @@
 #include "kubeproxy/control/kubernetes.hpp"
 
 #include "support/conformance.hpp"
-#include "support/packet_builder.hpp"
+#include "support/conversation.hpp"
 #include "support/testbed.hpp"
 
 #include <boost/json.hpp>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <filesystem>
 #include <random>
@@ -24,7 +23,12 @@ namespace kubeproxy {
 namespace {
 
 namespace json = boost::json;
-using build::bytes_of;
+using build::conversation;
+using build::is_whole;
+using build::number_of;
+using build::packet_of;
+using build::read;
+using build::segment;
 using testing_support::octets;
 using testing_support::settled;
 using testing_support::testbed;
@@ -49,68 +53,6 @@ paths conformance_files() {
 paths own_files() { return files_in(std::filesystem::path{KUBEPROXY_SOURCE_DIR} / "tests/paths/kube_proxy"); }
 
 std::string text(json::value const& value) { return std::string{value.as_string()}; }
-
-struct side {
-    std::string address;
-    unsigned port = 0;
-
-    [[nodiscard]] friend bool operator==(side const&, side const&) = default;
-    [[nodiscard]] std::string text() const {
-        auto const is_ipv6 = address.find(':') != std::string::npos;
-        return (is_ipv6 ? '[' + address + ']' : address) + ':' + std::to_string(port);
-    }
-};
-struct conversation {
-    unsigned protocol = 6;
-    side source, destination;
-
-    [[nodiscard]] friend bool operator==(conversation const&, conversation const&) = default;
-    [[nodiscard]] conversation back() const { return {protocol, destination, source}; }
-    [[nodiscard]] std::string text() const {
-        return std::to_string(protocol) + ' ' + source.text() + " > " + destination.text();
-    }
-};
-void PrintTo(conversation const& c, std::ostream* out) { *out << c.text(); }
-
-unsigned number_of(std::string_view protocol) {
-    return protocol == "TCP" ? 6 : protocol == "UDP" ? 17 : protocol == "SCTP" ? 132 : 0;
-}
-
-enum class packet_is { first, answer };
-
-octets packet_of(conversation const& c, packet_is which) {
-    build::packet p{.source = c.source.address, .destination = c.destination.address, .protocol = c.protocol};
-    auto const data = seed::counted(8);
-    bool const is_first = which == packet_is::first;
-    if (c.protocol == 6) p.message = seed::tcp({}, is_first ? 0x02 : 0x12, c.source.port, c.destination.port);
-    if (c.protocol == 17) p.message = seed::udp(data, c.source.port, c.destination.port);
-    if (c.protocol == 132) // INIT, INIT ACK: RFC 9260 sections 3.3.2 and 3.3.3
-        p.message = seed::sctp(seed::joined({seed::of({is_first ? 1u : 2u, 0}), seed::be16(20), seed::counted(16)}),
-                               c.source.port, c.destination.port);
-    return bytes_of(p);
-}
-
-std::string address_at(octets const& bytes, std::size_t at, std::size_t size) {
-    std::array<char, INET6_ADDRSTRLEN> name{};
-    ::inet_ntop(size == 4 ? AF_INET : AF_INET6, bytes.data() + at, name.data(), name.size());
-    return name.data();
-}
-
-/// Of a packet without options or extension headers.
-conversation read(octets const& bytes) {
-    bool const is_ipv6 = std::to_integer<unsigned>(bytes.at(0)) >> 4 == 6;
-    std::size_t const source = is_ipv6 ? 8 : 12, size = is_ipv6 ? 16 : 4, header = is_ipv6 ? 40 : 20;
-    auto const port = [&](std::size_t at) {
-        return std::to_integer<unsigned>(bytes.at(at)) << 8 | std::to_integer<unsigned>(bytes.at(at + 1));
-    };
-    return {std::to_integer<unsigned>(bytes.at(is_ipv6 ? 6 : 9)),
-            {address_at(bytes, source, size), port(header)},
-            {address_at(bytes, source + size, size), port(header + 2)}};
-}
-
-bool is_whole(octets const& bytes) {
-    return build::header_checksum_is_valid(bytes) && build::transport_checksum_is_valid(bytes);
-}
 
 /// One cluster's state, step by step, and a proxy on one of its nodes.
 class cluster {
@@ -147,14 +89,14 @@ class cluster {
         ASSERT_NE(c.protocol, 0u) << "a protocol that this test does not know";
         if (verdict == "forward") return forwarded(c, expected.as_object());
         auto const sent = new_flow(c);
-        auto const got = bed_.send(packet_of(sent, packet_is::first), clock_);
+        auto const got = bed_.send(packet_of(sent, segment::open), clock_);
         if (verdict == "reject") rejected(sent, got);
         if (verdict == "drop") {
             EXPECT_EQ(got.what.what.what(), action::drop);
         }
         if (verdict == "pass") {
             EXPECT_EQ(got.what.what.what(), action::pass);
-            EXPECT_EQ(got.bytes, packet_of(sent, packet_is::first));
+            EXPECT_EQ(got.bytes, packet_of(sent, segment::open));
         }
         EXPECT_TRUE(verdict == "reject" || verdict == "drop" || verdict == "pass") << verdict;
     }
@@ -185,7 +127,7 @@ class cluster {
         bool const masquerade = expected.at("masquerade").as_bool();
         for (int i = 0; i < flows; ++i) {
             auto const sent = new_flow(like);
-            auto const got = bed_.send(packet_of(sent, packet_is::first), clock_);
+            auto const got = bed_.send(packet_of(sent, segment::open), clock_);
             ASSERT_EQ(got.what.what, verdict::forward()) << name(got.what.what.why());
             ASSERT_TRUE(is_whole(got.bytes));
             auto const out = read(got.bytes);
@@ -206,7 +148,7 @@ class cluster {
 
     /// The client hears from the address and port that it spoke to.
     void answered(conversation const& out, conversation const& sent) {
-        auto const got = bed_.send(packet_of(out.back(), packet_is::answer), clock_);
+        auto const got = bed_.send(packet_of(out.back(), segment::accept), clock_);
         ASSERT_EQ(got.what.what, verdict::forward());
         ASSERT_EQ(read(got.bytes), sent.back());
         ASSERT_TRUE(is_whole(got.bytes));

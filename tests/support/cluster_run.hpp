@@ -1,0 +1,240 @@
+#pragma once
+
+#include "kubeproxy/control/kubernetes.hpp"
+
+#include "support/cluster_history.hpp"
+#include "support/cluster_model.hpp"
+#include "support/testbed.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// A random history of a cluster, told to the library and to the model, with traffic on one of its nodes.
+namespace kubeproxy::cluster {
+
+using testing_support::octets;
+using testing_support::settled;
+using testing_support::testbed;
+
+class history_run {
+  public:
+    explicit history_run(std::uint64_t seed) : seed_{seed}, dice_{seed}, here_{random_node(dice_)}, model_{here_} {
+        take_node();
+    }
+
+    /// \return whether library and model agreed; if not, the test has failed and shows what had happened
+    bool run(std::size_t steps) {
+        publish();
+        for (std::size_t i = 0; i < steps && !failed_; ++i) {
+            step();
+            for (unsigned n = dice_.below(6); n > 0 && !failed_; --n) send_burst();
+        }
+        return !failed_;
+    }
+    [[nodiscard]] std::map<std::string, std::size_t> const& tally() const noexcept { return model_.tally(); }
+
+  private:
+    struct planned {
+        conversation in;
+        segment what;
+    };
+
+    void step() {
+        if (dice_.percent(20)) pass_time();
+        if (dice_.percent(4)) change_node();
+        for (unsigned n = dice_.below(4); n > 0; --n) history_.change();
+        if (dice_.percent(85)) publish();
+    }
+
+    // What changes.
+
+    void publish() {
+        std::string bytes;
+        for (auto const& event : history_.take_events()) bytes += as_printed(event);
+        note("published:\n" + bytes);
+        while (!bytes.empty()) {
+            auto const size = std::min<std::size_t>(1 + dice_.below(2000), bytes.size());
+            reader_.read(std::string_view{bytes}.substr(0, size));
+            bytes.erase(0, size);
+        }
+        for (auto const& refused : reader_.flush()) fail("refused: " + refused.text());
+        in_force_ = history_.now();
+        model_.publish(in_force_, here_);
+        tick();
+    }
+    /// kubectl's ways of saying the same.
+    std::string as_printed(json::object const& event) {
+        bool const is_gone = event.at("type") == "DELETED";
+        if (is_gone || dice_.percent(60)) return json::serialize(event) + '\n';
+        auto const& object = event.at("object");
+        if (dice_.percent(50)) return json::serialize(object) + '\n';
+        return json::serialize(json::array{object});
+    }
+    void take_node() {
+        auto& configuration = bed_.control().configuration();
+        auto node = configuration.node();
+        node.node_port_addresses.reset();
+        kubeproxy::take_node(node, printed(here_));
+        if (auto const wrong = configuration.set_node(node)) fail(wrong->text());
+        note("node: " + json::serialize(printed(here_)));
+    }
+    void change_node() {
+        auto const next = random_node(dice_);
+        auto const zone = std::exchange(here_, next).zone; // where it is does not change
+        here_.zone = zone;
+        take_node();
+        bed_.control().publish();
+        model_.publish(in_force_, here_);
+        tick();
+    }
+    void pass_time() {
+        clock_ += dice_.one_of({1s, 3s, 5s, 9s, 11s, 29s, 31s, 61s, 121s, 241s, 301s, 3601s, 7441s, 10801s});
+        tick();
+    }
+    void tick() { model_.tick(clock_); }
+
+    // Traffic.
+
+    planned any_packet() {
+        auto const& flows = model_.flows();
+        if (flows.empty() || dice_.percent(35)) return first_packet();
+        auto const& f = *std::next(flows.begin(), static_cast<std::ptrdiff_t>(dice_.below(flows.size())));
+        if (f.now == model::stage::reset) return {f.original, segment::open};
+        bool const is_reply = dice_.percent(45);
+        auto const in = is_reply ? f.translated.back() : f.original;
+        if (in.protocol == 17) return {in, segment::data};
+        if (in.protocol == 132) return {in, is_reply ? segment::accept : segment::open};
+        if (f.now == model::stage::opening && is_reply) return {in, segment::accept};
+        if (f.is_over() && !is_reply && dice_.percent(70)) return {in, segment::open};
+        auto const roll = dice_.below(100);
+        if (roll < 10 && !is_reply) return {in, segment::open};
+        return {in, roll < 75 ? segment::data : roll < 95 || f.is_over() ? segment::fin : segment::reset};
+    }
+
+    planned first_packet() {
+        bool const is_ipv6 = dice_.percent(40);
+        conversation c{dice_.one_of({6u, 17u, 6u, 17u, 132u}), {}, {}};
+        c.destination = destination(c.protocol, is_ipv6 ? 6 : 4);
+        c.source = {client(is_ipv6), 20000 + dice_.below(20)};
+        bool const is_joined = c.protocol == 6 && dice_.percent(10);
+        return {c, c.protocol == 17 || is_joined ? segment::data : segment::open};
+    }
+    std::string client(bool is_ipv6) {
+        if (dice_.percent(40)) return address_of(dice_.one_of(in_force_.pods).second, is_ipv6 ? 6 : 4);
+        if (is_ipv6)
+            return dice_.one_of<char const*>(
+                {"2001:db8:c::1", "2001:db8:c:1::2", "2001:db8:d::1", "2001:db8::10", "2001:db8::11"});
+        return dice_.one_of<char const*>({"203.0.113.200", "203.0.113.201", "203.0.113.90", "192.0.2.10", "192.0.2.11",
+                                          "10.244.1.1", "198.51.100.101"});
+    }
+    side destination(unsigned& protocol, unsigned version) {
+        auto const any = [&] { return dice_.one_of({80u, 443u, 53u, 8080u}); };
+        if (in_force_.services.empty() || dice_.percent(8))
+            return {(version == 4 ? "10.96.0." : "fd00:96::") + std::to_string(1 + dice_.below(9)), any()};
+        if (dice_.percent(3)) return {address_of(dice_.one_of(in_force_.pods).second, version), any()};
+        auto const& s = dice_.one_of(in_force_.services).second;
+        auto const& p = dice_.one_of(s.ports);
+        if (dice_.percent(90)) protocol = build::number_of(p.protocol);
+        texts doors;
+        for (auto const* all : {&s.cluster_ips, &s.external_ips, &s.ingress})
+            for (auto const& ip : *all)
+                if (ip != "None" && version_of(ip) == version) doors.push_back(ip);
+        if (doors.empty() || (p.node_port != 0 && dice_.percent(40))) {
+            auto const to = version == 4 ? dice_.one_of<char const*>({"192.0.2.10", "192.0.2.11", "10.244.1.1"})
+                                         : dice_.one_of<char const*>({"2001:db8::10", "2001:db8::11"});
+            return {to, p.node_port != 0 ? p.node_port : 30000 + dice_.below(6)};
+        }
+        return {dice_.one_of(doors), dice_.percent(94) ? p.number : any()};
+    }
+
+    void send_burst() {
+        std::vector<planned> burst;
+        for (unsigned n = dice_.one_of({1u, 1u, 2u, 5u}); n > 0; --n) {
+            burst.push_back(any_packet());
+            if (dice_.percent(5)) burst.push_back(burst.back());
+        }
+        clock_ += 1ms; // so that no silence is exactly as long as somebody waits
+        std::vector<octets> packets;
+        for (auto const& p : burst) packets.push_back(packet_of(p.in, p.what));
+        auto const results = bed_.send(packets, clock_);
+        for (std::size_t i = 0; i < burst.size() && !failed_; ++i) judge(burst[i], packets[i], results.at(i));
+    }
+    void judge(planned const& p, octets const& sent, settled const& result) {
+        auto const got = seen(sent, result);
+        constexpr std::array<char const*, 5> names{"open", "accept", "data", "fin", "reset"};
+        note(std::to_string(clock_.count()) + " ms: " + p.in.text() + ' ' + names.at(static_cast<std::size_t>(p.what)) +
+             " -> " + text(got));
+        if (!build::is_whole(result.bytes)) fail("a wrong checksum");
+        if (got.what == decision::verdict::reject && !is_port_unreachable(p.in, result.bytes))
+            fail("an answer that is no port unreachable");
+        if (auto const wrong = model_.judge(p.in, p.what, got, clock_); !wrong.empty()) fail("expected: " + wrong);
+    }
+    static seen_outcome seen(octets const& sent, settled const& result) {
+        using enum decision::verdict;
+        auto const& o = result.what;
+        seen_outcome got{.reason = o.what.why() == drop_reason::none ? "" : std::string{name(o.what.why())},
+                         .masqueraded = o.masqueraded};
+        switch (o.what.what()) {
+        case action::pass:
+            got.what = pass;
+            if (result.bytes == sent) got.out = build::read(result.bytes);
+            break;
+        case action::forward:
+            got.what = forward;
+            got.out = build::read(result.bytes);
+            break;
+        case action::reply: got.what = reject; break;
+        case action::drop:
+        case action::count_: got.what = drop; break;
+        }
+        return got;
+    }
+    static bool is_port_unreachable(conversation const& in, octets const& bytes) {
+        auto const out = build::read(bytes);
+        bool const is_ipv6 = in.source.is_ipv6();
+        return out.protocol == (is_ipv6 ? 58u : 1u) && out.source.port == (is_ipv6 ? 0x0104u : 0x0303u) &&
+               out.destination.address == in.source.address;
+    }
+
+    void note(std::string line) {
+        trace_.push_back(std::move(line));
+        if (trace_.size() > 24) trace_.pop_front();
+    }
+    void fail(std::string const& why) {
+        if (std::exchange(failed_, true)) return;
+        std::string story;
+        for (auto const& line : trace_) story += line + '\n';
+        auto const objects = json::serialize(history_.everything());
+        ADD_FAILURE() << "history " << seed_ << ": " << why << "\nnode: " << json::serialize(printed(here_))
+                      << "\nobjects: " << objects << "\nlately:\n"
+                      << story;
+    }
+
+    static proxy_settings settings() {
+        proxy_settings s;
+        s.answers.rate.per_second = 0;
+        s.affinity_clients = 1024;
+        return s;
+    }
+
+    std::uint64_t seed_;
+    dice dice_;
+    node here_;
+    history history_{dice_};
+    state in_force_;
+    model model_;
+    testbed bed_{"", settings(), {4096, 4096}};
+    kubernetes_reader reader_{bed_.control()};
+    moment clock_ = 1s;
+    std::deque<std::string> trace_;
+    bool failed_ = false;
+};
+
+} // namespace kubeproxy::cluster

@@ -161,6 +161,8 @@ class worker {
             if (self->tell_) self->tell_(*self, {link, address, mac});
         }
     };
+    /// How long it looks again before it sleeps: to be woken costs more than that, and frames come in trains.
+    static constexpr auto linger = std::chrono::microseconds{50};
     static constexpr auto tick_time = std::chrono::milliseconds{100};
     /// Of the flow table, looked at with each tick for what has expired; bursts look at some, too.
     static constexpr std::size_t sweep = 4096;
@@ -176,7 +178,12 @@ class worker {
             if (has_tasks_.load(std::memory_order_acquire)) do_tasks();
             auto const time = now();
             if (time >= next_tick_) tick(time);
-            if (!is_busy) sleep();
+            if (is_busy)
+                awake_until_ = time + linger;
+            else if (time < awake_until_)
+                std::this_thread::yield();
+            else
+                sleep();
         }
     }
 
@@ -245,6 +252,7 @@ class worker {
     file_descriptor wake_;
     std::vector<pollfd> waited_;
     std::chrono::nanoseconds next_tick_{};
+    std::chrono::nanoseconds awake_until_{};
     bool is_running_ = true; ///< the thread's own
     std::atomic<bool> has_tasks_{false};
     std::mutex mutex_;

@@ -2,6 +2,7 @@
 
 #include "support/configuration.hpp"
 #include "support/forwarder.hpp"
+#include "support/forwarder_operations.hpp"
 #include "support/forwarder_options.hpp"
 #include "support/ku_reload.hpp"
 #include "support/kubernetes_streams.hpp"
@@ -31,12 +32,13 @@ void say(std::string const& line) { std::cerr << "tap_forwarder: " << line << st
 class program {
   public:
     explicit program(examples::forwarder_options options)
-        : options_{std::move(options)}, forwarder_{options_.forwarder}, streams_{context_, forwarder_.control(), say,
-                                                                                 [this] {
-                                                                                     forwarder_.wait_for_workers();
-                                                                                 }},
+        : options_{std::move(options)}, forwarder_{options_.forwarder}, operations_{context_, forwarder_, say},
+          streams_{context_, forwarder_.control(), say, [this] { services_changed(); }},
           signals_{context_, SIGINT, SIGTERM, SIGHUP}, timer_{context_} {
         configure();
+        if (!options_.restore.empty()) operations_.restore(options_.restore);
+        if (!options_.metrics.empty()) operations_.serve_metrics(options_.metrics);
+        if (!options_.control.empty()) operations_.serve_control(options_.control);
     }
 
     void run() {
@@ -66,6 +68,12 @@ class program {
         } catch (examples::file_error const& wrong) {
             throw startup_error{std::string{"--kubernetes "} + wrong.what()};
         }
+        operations_.services_changed();
+    }
+
+    void services_changed() {
+        forwarder_.wait_for_workers();
+        operations_.services_changed();
     }
 
     /// \return why the file is refused; then nothing has changed
@@ -92,7 +100,7 @@ class program {
     void reload_and_say() {
         if (options_.config.empty()) return say("SIGHUP: there is no --config file to read again");
         if (auto const wrong = reload()) return say(*wrong + "; everything stays as it was");
-        forwarder_.wait_for_workers();
+        services_changed();
         say(options_.config + ": read again, " + std::to_string(services()) + " services");
     }
 
@@ -130,6 +138,7 @@ class program {
     examples::forwarder_options options_;
     asio::io_context context_{1};
     examples::forwarder forwarder_;
+    examples::forwarder_operations operations_;
     kubeproxy::node_configuration node_; ///< as --node said it, before the ku file
     examples::kubernetes_streams streams_;
     asio::signal_set signals_;

@@ -1,7 +1,10 @@
 #pragma once
 
 #include "kubeproxy/control/controller.hpp"
+#include "kubeproxy/dataplane/flow_file.hpp"
+#include "kubeproxy/dataplane/flow_transfer.hpp"
 #include "support/forwarder_links.hpp"
+#include "support/whole_file.hpp"
 #include "support/worker.hpp"
 
 #include <chrono>
@@ -55,6 +58,10 @@ class forwarder {
     /// The workers' clock: what their proxies are told, and the flow table.
     [[nodiscard]] static std::chrono::nanoseconds now() noexcept {
         return std::chrono::steady_clock::now().time_since_epoch();
+    }
+
+    [[nodiscard]] static kubeproxy::flow_time flow_now() noexcept {
+        return kubeproxy::flow_time{std::chrono::duration_cast<std::chrono::milliseconds>(now())};
     }
 
     void start() {
@@ -143,16 +150,24 @@ class forwarder {
 
     [[nodiscard]] kubeproxy::controller_hooks hooks() {
         return {.flows = [this] { return inside([&] { return flows_of(flows_, now(), control_.current()); }); },
-                .clients =
-                    [this] {
-                        auto const time = std::chrono::duration_cast<std::chrono::milliseconds>(now());
-                        return clients_of(clients_, kubeproxy::flow_time{time}, control_.current());
-                    },
+                .clients = [this] { return clients_of(clients_, flow_now(), control_.current()); },
                 .counters = [this] { return counter_views(); },
-                .flush = [this] { inside([&] { flows_.flush(); }); }};
+                .flush = [this] { inside([&] { flows_.flush(); }); },
+                .save_config =
+                    [](std::string const& file, std::string_view text) {
+                        write_whole_file(file, text);
+                        return "saved " + std::to_string(text.size()) + " bytes to " + file + '\n';
+                    },
+                .save_flows = [this](std::string const& file) { return save_flows(file); }};
     }
 
     [[nodiscard]] std::vector<kubeproxy::counter_view> counter_views();
+    [[nodiscard]] std::string save_flows(std::string const& file) {
+        if (control_.current() == nullptr) throw kubeproxy::ku_error{"there are no services yet"};
+        auto const images = images_of(flows_, *control_.current(), flow_now(), &services_.quiescence());
+        write_whole_file(file, flow_file_of(images));
+        return "saved " + std::to_string(images.flows.size()) + " flows to " + file + '\n';
+    }
 
     std::vector<router_link> links_;
     routing_tables routes_;

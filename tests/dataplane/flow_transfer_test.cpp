@@ -154,6 +154,21 @@ TEST_P(flow_transfer, flows_of_removed_services_and_pods_stay_behind) {
     EXPECT_TRUE(images_of(before.flows(), *before.control().current(), at(0s)).flows.empty());
 }
 
+TEST_P(flow_transfer, orphans_wait_for_their_service) {
+    auto const& t = GetParam();
+    testbed before{ku_of(t)}, after{""};
+    establish(before, t);
+    auto images = images_of(before.flows(), *before.control().current(), at(0s));
+    after.control().publish();
+    std::vector<flow_image> orphans;
+    EXPECT_EQ(restore_flows(after.flows(), images, *after.control().current(), at(0s), nullptr, &orphans).orphaned, 1u);
+    ASSERT_EQ(orphans, images.flows);
+    images.flows.swap(orphans);
+    after.configure(ku_of(t));
+    EXPECT_EQ(restore_flows(after.flows(), images, *after.control().current(), at(0s)).restored, 1u);
+    EXPECT_EQ(after.send(from_client(t, ack)).what.relation, flow_relation::original);
+}
+
 TEST_P(flow_transfer, a_flow_that_is_there_already_stays) {
     auto const& t = GetParam();
     testbed before{ku_of(t)};

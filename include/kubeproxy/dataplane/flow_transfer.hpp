@@ -106,8 +106,8 @@ template <ip_version V>
 template <class Table>
 class flow_restorer {
   public:
-    flow_restorer(Table& flows, snapshot const& services, flow_time now)
-        : flows_{&flows}, services_{&services}, backends_{services}, now_{now} {}
+    flow_restorer(Table& flows, snapshot const& services, flow_time now, std::vector<flow_image>* orphans)
+        : flows_{&flows}, services_{&services}, backends_{services}, now_{now}, orphans_{orphans} {}
 
     void operator()(flow_image const& f, std::string_view service) {
         if (f.silent >= f.timeout) {
@@ -126,6 +126,7 @@ class flow_restorer {
         auto const backend = backends_.find(name, translated);
         if (service == no_service || backend == no_backend) {
             ++counts_.orphaned;
+            if (orphans_ != nullptr) orphans_->push_back(f);
             return;
         }
         new_flow const what{.service = service,
@@ -149,6 +150,7 @@ class flow_restorer {
     snapshot const* services_;
     backend_finder backends_;
     flow_time now_;
+    std::vector<flow_image>* orphans_;
     restore_counts counts_;
 };
 
@@ -194,11 +196,13 @@ template <class Table>
 
 /// Enters the flows of another table, so that nobody else gets their source ports. What is in the table stays.
 /// \param services what the caller published last
+/// \param now of which the images' silences are told
 /// \param domain of a table that workers share, else null
+/// \param orphans gets those that found no service or backend, for services that are known later; or null
 template <class Table>
 restore_counts restore_flows(Table& flows, flow_images const& images, snapshot const& services, flow_time now,
-                             quiescent_domain* domain = nullptr) {
-    detail::flow_restorer<Table> restore{flows, services, now};
+                             quiescent_domain* domain = nullptr, std::vector<flow_image>* orphans = nullptr) {
+    detail::flow_restorer<Table> restore{flows, services, now, orphans};
     for (std::span<flow_image const> left{images.flows}; !left.empty();) {
         detail::control_visit const inside{domain};
         auto const step = left.first(std::min(left.size(), detail::flows_per_step));

@@ -8,6 +8,7 @@
 
 import atexit
 import contextlib
+import hashlib
 import os
 import re
 import select
@@ -153,6 +154,8 @@ class Forwarder:
             self.process.send_signal(how)
         status = self.process.wait(WAIT)
         self.reader.join(WAIT)
+        self.process.stdout.close()
+        self.process.stderr.close()
         return status
 
 
@@ -207,15 +210,23 @@ class Network:
     def add_far(self, mtu):
         """A pod behind another router, the pods' host, whose link towards it takes packets of `mtu` only."""
         self.pods.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
-        self.pods.ip("link", "add", "vf", "type", "veth", "peer", "name", "vp", "netns", self.far.name)
-        for where, device, ours in ((self.pods, "vf", 1), (self.far, "vp", 2)):
+        self.pods.ip("link", "add", "vfar", "type", "veth", "peer", "name", "vpods", "netns", self.far.name)
+        for where, device, ours in ((self.pods, "vfar", 1), (self.far, "vpods", 2)):
             where.ip("addr", "add", f"10.244.2.{ours}/24", "dev", device)
-            where.ip("addr", "add", f"fd00:c::{ours}/64", "dev", device, "nodad")
+            where.ip("addr", "add", f"fd00:c::{ours}/64", "dev", device, "nodad", *(["noprefixroute"] if ours == 1 else []))
             where.ip("link", "set", device, "up")
         self.far.ip("route", "add", "default", "via", "10.244.2.1")
         self.far.ip("route", "add", "default", "via", "fd00:c::1")
         for route in ("10.244.2.0/24", "fd00:c::/64"):
-            self.pods.ip("route", "replace", route, "dev", "vf", "mtu", "lock", mtu)
+            self.pods.ip("route", "replace", route, "dev", "vfar", "mtu", "lock", mtu)
+
+    def serve(self, where, *addresses, big=None):
+        """The servers of servers.py at these addresses."""
+        script = Path(__file__).with_name("servers.py")
+        server = self.remember(where.start(sys.executable, script, *addresses, stdout=subprocess.PIPE, text=True,
+                                           env={**os.environ, "BIG": str(big)}))
+        assert server.stdout.readline() == "ready\n", "the servers did not start"
+        return server
 
     def remember(self, process):
         self.processes.append(process)
@@ -248,6 +259,9 @@ class Network:
             if process.poll() is None:
                 process.kill()
             process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
         for namespace in self.namespaces:
             namespace.remove()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -255,3 +269,20 @@ class Network:
 
 def readable(file, seconds):
     return bool(select.select([file], [], [], seconds)[0])
+
+
+def slice_of(service, version, addresses):
+    """An EndpointSlice of a service of the namespace shop, whose pods serve HTTP at 8080."""
+    return {"kind": "EndpointSlice", "addressType": f"IPv{version}",
+            "metadata": {"namespace": "shop", "name": f"{service}-{version}",
+                         "labels": {"kubernetes.io/service-name": service}},
+            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [a]} for a in addresses]}
+
+
+def digest_of(file):
+    digest = hashlib.sha256()
+    with open(file, "rb") as content:
+        while piece := content.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -15,8 +15,13 @@ require() {
         as_root=(sudo)
     fi
     echo "== installing ${missing[*]}"
+    # Some packages bring a daemon beside the tool that is wanted: it is not started.
+    local policy=/usr/sbin/policy-rc.d own_policy=no status=0
+    [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" sh -c "cat >$policy && chmod +x $policy" && own_policy=yes; }
     "${as_root[@]}" apt-get -qq update
     # --no-remove: where another Boost is installed, which version stays is its owner's choice.
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq install --yes --no-remove --no-install-recommends "${missing[@]}" >/dev/null
+        apt-get -qq install --yes --no-remove --no-install-recommends "${missing[@]}" >/dev/null || status=$?
+    [ $own_policy = no ] || "${as_root[@]}" rm -f $policy
+    return $status
 }

@@ -39,12 +39,11 @@ class traffic_counters {
         for (auto& p : pieces_) delete p.load(std::memory_order_relaxed);
     }
 
-    /// Control path, one caller at a time. Throws std::length_error beyond piece * max_pieces.
+    /// Control path, one caller at a time. Costs what is new. Throws std::length_error beyond piece * max_pieces.
     void reserve(std::size_t count) {
         if (count > piece * max_pieces) fail_set_up(std::length_error{"more counters than a worker can have"});
-        for (std::size_t i = 0; i * piece < count; ++i)
-            if (pieces_[i].load(std::memory_order_relaxed) == nullptr)
-                pieces_[i].store(std::make_unique<block>().release(), std::memory_order_release);
+        for (; reserved_ * piece < count; ++reserved_)
+            pieces_[reserved_].store(std::make_unique<block>().release(), std::memory_order_release);
     }
 
     /// \pre reserve() was called with more than `index`
@@ -84,6 +83,7 @@ class traffic_counters {
     }
 
     std::array<std::atomic<block*>, max_pieces> pieces_{};
+    std::size_t reserved_ = 0; ///< pieces; the publisher's alone
 };
 
 } // namespace kubeproxy::inline v0_2

@@ -31,15 +31,18 @@ class publisher {
         for (auto& old : retired_) static_cast<void>(old.services.release());
     }
 
-    /// What workers see from their next burst on; null: no services.
+    /// What workers see from their next burst on; null: no services. Frees the oldest snapshots that no worker holds,
+    /// but a few only: when a worker that slept wakes up, what has gathered meanwhile holds up nobody.
     void publish(std::unique_ptr<snapshot const> next) {
         exchange(std::move(next));
-        collect();
+        for (std::size_t i = 0; i < freed_by_a_publication && free_oldest(); ++i) {
+        }
     }
 
-    /// Frees what no worker holds, and returns how many snapshots are alive.
+    /// Frees all that no worker holds, and returns how many snapshots are alive.
     std::size_t collect() noexcept {
-        while (!retired_.empty() && source_->quiescence().has_passed(retired_.front().since)) retired_.pop_front();
+        while (free_oldest()) {
+        }
         return alive();
     }
     [[nodiscard]] std::size_t alive() const noexcept {
@@ -52,6 +55,8 @@ class publisher {
   private:
     /// Bursts take microseconds; a worker that is suspended inside one may take longer than anybody waits.
     static constexpr std::size_t patience = 1'000'000;
+    /// More than the one that a publication adds, so that a backlog goes.
+    static constexpr std::size_t freed_by_a_publication = 4;
 
     struct retired_snapshot {
         std::unique_ptr<snapshot const> services;
@@ -62,6 +67,13 @@ class publisher {
         auto& old = retired_.emplace_back(); // whatever may throw comes before the workers see the change
         static_cast<void>(source_->exchange(next.get()));
         old = {std::exchange(current_, std::move(next)), source_->quiescence().advance()};
+    }
+
+    /// Whether there was one that no worker holds.
+    bool free_oldest() noexcept {
+        if (retired_.empty() || !source_->quiescence().has_passed(retired_.front().since)) return false;
+        retired_.pop_front();
+        return true;
     }
 
     service_source* source_;

@@ -17,7 +17,7 @@ namespace {
 std::unique_ptr<snapshot const> numbered(std::uint64_t generation, std::size_t services = 0) {
     auto s = std::make_unique<snapshot>();
     s->generation = generation;
-    s->services.resize(services);
+    s->services.grow_to(services);
     return s;
 }
 

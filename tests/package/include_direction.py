@@ -28,6 +28,8 @@ MAY_INCLUDE = {
         # what a snapshot is made of, and where it is published
         "service/snapshot.hpp",
         "service/frontend.hpp",
+        "service/frontend_index.hpp",
+        "service/paged_array.hpp",
         "service/maglev.hpp",
         "service/ring_hash.hpp",
         "service/publication.hpp",

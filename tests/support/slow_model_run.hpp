@@ -164,9 +164,9 @@ class differential_run {
     [[nodiscard]] octets backend_of(outcome const& o) const {
         auto const* const services = bed_.control().current();
         if (o.backend == no_backend || services == nullptr) return {};
-        auto const& chosen = services->backends.at(o.backend);
+        auto const& chosen = services->backend_at(o.backend);
         if (chosen.service == no_service) return {}; // it was removed
-        bool const is_ipv6 = services->services.at(chosen.service).pod_version == 6;
+        bool const is_ipv6 = services->service_at(chosen.service).pod_version == 6;
         return {chosen.address.begin(), chosen.address.begin() + (is_ipv6 ? 16 : 4)};
     }
 

@@ -81,24 +81,39 @@ void add_address(std::vector<frontend<V>>& all, service_address const& address, 
 
 } // namespace detail
 
-/// Where clients of version V find this service.
+/// Where clients of version V find this service, beside its node ports.
 template <ip_version V>
-void add_frontends(std::vector<frontend<V>>& all, service_configuration const& service,
-                   std::span<compiled_port const> ports, std::span<typename V::address const> node_port_addresses) {
+[[nodiscard]] std::vector<frontend<V>> frontends_of(service_configuration const& service,
+                                                    std::span<compiled_port const> ports) {
+    std::vector<frontend<V>> all;
     for (auto const& compiled : ports) {
         if (compiled.client_version != V::number) continue;
-        auto const& port = service.ports[compiled.position];
-        for (auto const& address : service.addresses) detail::add_address(all, address, port, compiled);
-        if (port.node_port == 0) continue;
-        for (auto const& address : node_port_addresses)
-            for (auto const protocol : protocols_of(port))
-                all.push_back({prefix<V>::of(address, address_bits<V>), port.node_port, protocol,
-                               frontend_kind::external, compiled.service});
+        for (auto const& address : service.addresses)
+            detail::add_address(all, address, service.ports[compiled.position], compiled);
     }
     for (auto const& address : service.addresses)
         if (auto const* where = std::get_if<prefix<V>>(&address.where);
             where != nullptr && address.kind == service_address_kind::cluster_ip)
             all.push_back({*where, 0, 0, frontend_kind::reject_others, no_service});
+    return all;
+}
+
+/// A node port and who serves it.
+struct node_port {
+    std::uint16_t port = 0;
+    std::uint8_t protocol = 0;
+    std::uint32_t service = no_service;
+};
+
+[[nodiscard]] inline std::vector<node_port> node_ports_of(service_configuration const& service,
+                                                          std::span<compiled_port const> ports, unsigned version) {
+    std::vector<node_port> all;
+    for (auto const& compiled : ports) {
+        auto const& port = service.ports[compiled.position];
+        if (compiled.client_version != version || port.node_port == 0) continue;
+        for (auto const protocol : protocols_of(port)) all.push_back({port.node_port, protocol, compiled.service});
+    }
+    return all;
 }
 
 } // namespace kubeproxy::inline v0_2

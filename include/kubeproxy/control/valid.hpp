@@ -3,12 +3,12 @@
 #include "kubeproxy/control/claims.hpp"
 #include "kubeproxy/control/config.hpp"
 #include "kubeproxy/control/rules.hpp"
+#include "kubeproxy/service/paged_array.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -21,11 +21,12 @@ namespace kubeproxy::inline v0_2 {
 /// A configuration known to be consistent: having one is the proof. Every change keeps it so, or is refused and changes
 /// nothing.
 ///
-/// A service keeps its slot as long as it is there, and a service that is not changed keeps its object, so that
-/// whoever compiles tells by pointers what changed. Copies share the services.
+/// A service keeps its slot as long as it is there, a service that is not changed keeps its object, and slots that are
+/// not changed keep their page, so that whoever compiles tells by pointers what changed. Copies share all of them.
 class valid_configuration {
   public:
     using shared_service = std::shared_ptr<service_configuration const>;
+    using slots = paged_array<shared_service, 64>;
 
     valid_configuration() = default;
     [[nodiscard]] static std::variant<valid_configuration, config_error> from(configuration raw);
@@ -33,12 +34,12 @@ class valid_configuration {
     [[nodiscard]] node_configuration const& node() const noexcept { return *node_; }
     [[nodiscard]] std::shared_ptr<node_configuration const> const& shared_node() const noexcept { return node_; }
     /// Slots; null: free.
-    [[nodiscard]] std::span<shared_service const> services() const noexcept { return services_; }
-    [[nodiscard]] std::size_t service_count() const noexcept { return slots_.size(); }
+    [[nodiscard]] slots const& services() const noexcept { return services_; }
+    [[nodiscard]] std::size_t service_count() const noexcept { return slot_of_.size(); }
     /// Null: there is none of that name.
     [[nodiscard]] shared_service find(std::string_view name) const {
-        auto const found = slots_.find(std::string{name});
-        return found == slots_.end() ? nullptr : services_[found->second];
+        auto const found = slot_of_.find(std::string{name});
+        return found == slot_of_.end() ? nullptr : services_[found->second];
     }
 
     /// Adds a service, or replaces the one of that name. Costs what the service has, not how many there are.
@@ -54,9 +55,9 @@ class valid_configuration {
                                                           service_configuration const& next, std::uint32_t slot);
 
     std::shared_ptr<node_configuration const> node_ = std::make_shared<node_configuration const>();
-    std::vector<shared_service> services_;
+    slots services_;
     std::vector<std::uint32_t> free_;
-    std::unordered_map<std::string, std::uint32_t> slots_;
+    std::unordered_map<std::string, std::uint32_t> slot_of_;
     claim_register claims_;
 };
 
@@ -64,7 +65,7 @@ inline std::variant<valid_configuration, config_error> valid_configuration::from
     valid_configuration result;
     if (auto wrong = result.set_node(std::move(raw.node))) return std::move(*wrong);
     for (auto& service : raw.services) {
-        if (result.slots_.contains(service.name)) return config_error{service.name, "there are two of this name"};
+        if (result.slot_of_.contains(service.name)) return config_error{service.name, "there are two of this name"};
         if (auto wrong = result.put(std::move(service))) return std::move(*wrong);
     }
     return result;
@@ -73,14 +74,14 @@ inline std::variant<valid_configuration, config_error> valid_configuration::from
 inline std::optional<config_error> valid_configuration::put(service_configuration service) {
     if (auto wrong = check_service(service)) return wrong;
     auto const next = std::make_shared<service_configuration const>(std::move(service));
-    auto const found = slots_.find(next->name);
-    auto const slot = found != slots_.end() ? found->second : next_slot();
-    auto const before = found != slots_.end() ? services_[slot] : nullptr;
+    auto const found = slot_of_.find(next->name);
+    auto const slot = found != slot_of_.end() ? found->second : next_slot();
+    auto const before = found != slot_of_.end() ? services_[slot] : nullptr;
     if (before == nullptr || before->addresses != next->addresses || before->ports != next->ports) {
         if (auto wrong = move_claims(before.get(), *next, slot)) return wrong;
     }
     if (before == nullptr) occupy(slot, next->name);
-    services_[slot] = next;
+    services_.edit(slot) = next;
     return std::nullopt;
 }
 
@@ -97,12 +98,12 @@ inline std::optional<config_error> valid_configuration::move_claims(service_conf
 }
 
 inline bool valid_configuration::remove(std::string_view name) {
-    auto const found = slots_.find(std::string{name});
-    if (found == slots_.end()) return false;
+    auto const found = slot_of_.find(std::string{name});
+    if (found == slot_of_.end()) return false;
     claims_.release(*services_[found->second]);
-    services_[found->second] = nullptr;
+    services_.edit(found->second) = nullptr;
     free_.push_back(found->second);
-    slots_.erase(found);
+    slot_of_.erase(found);
     return true;
 }
 
@@ -117,9 +118,9 @@ inline std::uint32_t valid_configuration::next_slot() const noexcept {
 }
 
 inline void valid_configuration::occupy(std::uint32_t slot, std::string const& name) {
-    slots_.emplace(name, slot);
+    slot_of_.emplace(name, slot);
     if (free_.empty())
-        services_.emplace_back();
+        services_.grow_to(services_.size() + 1);
     else
         free_.pop_back();
 }

@@ -50,6 +50,13 @@ class address_set {
         if (at != entries.end() && at->key == a && --at->users == 0) entries.erase(at);
     }
 
+    /// How many shards of another set are this one's own, for those who watch what a change costs.
+    [[nodiscard]] std::size_t shards_apart(address_set const& other) const noexcept {
+        std::size_t apart = 0;
+        for (std::size_t i = 0; i < shard_count; ++i) apart += shards_[i] != other.shards_[i] ? 1u : 0u;
+        return apart;
+    }
+
   private:
     static constexpr std::size_t shard_count = 256;
     struct entry {

@@ -34,8 +34,8 @@ class service_source {
     /// quiescence().has_passed(quiescence().advance()). Null means no services. Control path, one caller at a time.
     [[nodiscard]] snapshot const* exchange(snapshot const* next) {
         if (next != nullptr) {
-            services_ = next->services.size();
-            backends_ = next->backends.size();
+            services_ = next->service_count();
+            backends_ = next->backend_count();
             for (auto& worker : traffic_)
                 if (worker) reserve(*worker);
         }

@@ -3,6 +3,8 @@
 #include "kubeproxy/flow/lifetime.hpp"
 #include "kubeproxy/service/address_set.hpp"
 #include "kubeproxy/service/frontend.hpp"
+#include "kubeproxy/service/frontend_index.hpp"
+#include "kubeproxy/service/paged_array.hpp"
 #include "kubeproxy/wire/embedded_address.hpp"
 
 #include <cstddef>
@@ -81,11 +83,16 @@ struct return_door {
 
 /// All services at one moment: immutable once compiled, read by every worker, built by control/compile.
 /// Everything is found by index; lookup costs do not depend on how many services there are.
+///
+/// Snapshots share what is the same in them: pages of services and of backends, shards of frontends and addresses,
+/// rings. So one costs what has changed, beside a copy of their tables and of `status`, which stays in one piece
+/// because it is read for every packet of a known flow. Workers touch no reference count; only the control path makes
+/// and frees.
 struct snapshot {
     frontend_index<ipv4> frontends4;
     frontend_index<ipv6> frontends6;
-    std::vector<service_entry> services;
-    std::vector<backend> backends;
+    paged_array<service_entry, 64> services;
+    paged_array<backend, 256> backends;
     std::vector<backend_status> status; ///< as many as backends
     address_set backend_addresses;      ///< whose packets may be replies
     frontend_index<ipv4> returns4;      ///< backends with one door only; `service` is an index into return_doors

@@ -1,12 +1,15 @@
-#include "kubeproxy/service/frontend.hpp"
+#include "kubeproxy/service/frontend_index.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <initializer_list>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -156,6 +159,52 @@ TYPED_TEST(frontends_of, random_ones_are_found_as_by_a_scan) {
     EXPECT_GT(hits, 10'000u) << "the data hardly ever meets";
 }
 
+/// Inserts and erasures. After each a scan finds the same; copies made on the way stay as they were.
+TYPED_TEST(frontends_of, random_changes_agree_with_a_scan_and_leave_copies_alone) {
+    random_frontends<TypeParam> random{9};
+    std::mt19937_64 dice{5};
+    using list = std::vector<frontend<TypeParam>>;
+    auto const same_key = [](frontend<TypeParam> const& a, frontend<TypeParam> const& b) {
+        return a.vip == b.vip && a.port == b.port && a.protocol == b.protocol;
+    };
+    auto const agree = [&](frontend_index<TypeParam> const& index, list const& all) {
+        auto const destination = random.address();
+        auto const port = random.port();
+        auto const protocol = random.protocol();
+        auto const* expected = scan(all, destination, port, protocol);
+        auto const* found = index.find(destination, port, protocol);
+        bool const covered = std::ranges::any_of(all, [&](auto const& f) { return f.vip.contains(destination); });
+        return (found == nullptr) == (expected == nullptr) && (found == nullptr || found->service == expected->service) &&
+               index.covers(destination) == covered;
+    };
+    frontend_index<TypeParam> now;
+    list model;
+    std::deque<std::pair<frontend_index<TypeParam>, list>> kept;
+    for (int step = 0; step < 4000; ++step) {
+        auto const before = now;
+        bool const grows = step / 500 % 2 == 0; // up and down, so that shards are resized both ways
+        if (dice() % 10 < (grows ? 8u : 2u)) {
+            for (auto const& f : random.some()) {
+                auto const known = std::ranges::find_if(model, [&](auto const& m) { return same_key(m, f); });
+                ASSERT_EQ(now.insert(f), known == model.end());
+                if (known == model.end()) model.push_back(f);
+                break;
+            }
+        } else if (!model.empty()) {
+            auto const gone = model.begin() + static_cast<std::ptrdiff_t>(dice() % model.size());
+            ASSERT_TRUE(now.erase(gone->vip, gone->port, gone->protocol));
+            ASSERT_FALSE(now.erase(gone->vip, gone->port, gone->protocol));
+            model.erase(gone);
+        }
+        ASSERT_LE(now.shards_apart(before), 2u) << "a frontend, and that its prefix is in use";
+        ASSERT_EQ(now.all().size(), model.size());
+        for (int i = 0; i < 20; ++i) ASSERT_TRUE(agree(now, model)) << "at step " << step;
+        if (dice() % 50 == 0) kept.emplace_back(now, model);
+        if (kept.size() > 5) kept.pop_front();
+        for (auto const& [copy, its_model] : kept) ASSERT_TRUE(agree(copy, its_model)) << "at step " << step;
+    }
+}
+
 TYPED_TEST(frontends_of, many_are_all_found) {
     std::vector<frontend<TypeParam>> all;
     for (std::uint32_t i = 0; i < 20'000; ++i) {
@@ -173,6 +222,11 @@ TYPED_TEST(frontends_of, many_are_all_found) {
         ASSERT_EQ(found->service, f.service);
         ASSERT_EQ(index.find(f.vip.address, f.port, udp), nullptr);
     }
+    auto emptied = index;
+    for (auto const& f : all) ASSERT_TRUE(emptied.erase(f.vip, f.port, f.protocol));
+    EXPECT_TRUE(emptied.all().empty());
+    EXPECT_FALSE(emptied.covers(all[0].vip.address));
+    EXPECT_EQ(index.all().size(), all.size()) << "a copy is a copy";
 }
 
 } // namespace

@@ -1,0 +1,93 @@
+#pragma once
+
+#include "kubeproxy/control/frontends.hpp"
+#include "kubeproxy/control/node.hpp"
+#include "kubeproxy/service/frontend.hpp"
+#include "kubeproxy/service/frontend_index.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace kubeproxy::inline v0_2 {
+
+/// Keeps an index of frontends as services come and go. Costs what the service has, and what the node has addresses for
+/// node ports.
+///
+/// Addresses are told apart by the configuration, and so are node ports, but one of each may be the same address and
+/// port, and a range of services may be the prefix of one. Then the service's address counts before a node port, as in
+/// kube-proxy's nftables mode, and either before the range. What stands back comes into force when the other goes.
+template <ip_version V>
+class frontend_register {
+  public:
+    /// Starts anew.
+    void set_node(frontend_index<V>& index, node_configuration const& node) {
+        index = {};
+        node_ports_.clear();
+        serving_node_ports_ = node_port_addresses<V>(node);
+        ranges_ = detail::of_version<V>(node.service_ranges);
+        for (auto const& range : ranges_) static_cast<void>(index.insert(drop_others(range)));
+    }
+
+    void add(frontend_index<V>& index, service_configuration const& service, std::span<compiled_port const> ports) {
+        for (auto const& f : frontends_of<V>(service, ports)) {
+            if (index.insert(f)) continue;
+            index.erase(f.vip, f.port, f.protocol);
+            static_cast<void>(index.insert(f));
+        }
+        for (auto const& p : node_ports_of(service, ports, V::number)) {
+            node_ports_.insert_or_assign({p.port, p.protocol}, p.service);
+            for (auto const& address : serving_node_ports_) static_cast<void>(index.insert(at_node(address, p)));
+        }
+    }
+    /// \pre it was added with these ports
+    void remove(frontend_index<V>& index, service_configuration const& service, std::span<compiled_port const> ports) {
+        for (auto const& p : node_ports_of(service, ports, V::number)) {
+            node_ports_.erase({p.port, p.protocol});
+            for (auto const& address : serving_node_ports_) erase_equal(index, at_node(address, p));
+        }
+        for (auto const& f : frontends_of<V>(service, ports)) {
+            index.erase(f.vip, f.port, f.protocol);
+            restore(index, f);
+        }
+    }
+
+    /// From the lowest to the highest in use; 0 to 0: none.
+    [[nodiscard]] port_range node_ports() const noexcept {
+        if (node_ports_.empty()) return {};
+        return {node_ports_.begin()->first.first, node_ports_.rbegin()->first.first};
+    }
+
+  private:
+    [[nodiscard]] static frontend<V> drop_others(prefix<V> const& range) noexcept {
+        return {range, 0, 0, frontend_kind::drop_others, no_service};
+    }
+    [[nodiscard]] static frontend<V> at_node(typename V::address const& address, node_port const& p) noexcept {
+        return {prefix<V>::of(address, address_bits<V>), p.port, p.protocol, frontend_kind::external, p.service};
+    }
+    /// Leaves alone what stands before it.
+    static void erase_equal(frontend_index<V>& index, frontend<V> const& gone) {
+        auto const* found = index.at(gone.vip, gone.port, gone.protocol);
+        if (found != nullptr && found->service == gone.service) index.erase(gone.vip, gone.port, gone.protocol);
+    }
+    /// What stood behind the one that is gone.
+    void restore(frontend_index<V>& index, frontend<V> const& gone) {
+        auto const is_there = [&gone](auto const& address) {
+            return gone.vip == prefix<V>::of(address, address_bits<V>);
+        };
+        if (auto const p = node_ports_.find({gone.port, gone.protocol});
+            p != node_ports_.end() && std::ranges::any_of(serving_node_ports_, is_there))
+            static_cast<void>(index.insert({gone.vip, gone.port, gone.protocol, frontend_kind::external, p->second}));
+        if (gone.port == 0 && gone.protocol == 0 && std::ranges::find(ranges_, gone.vip) != ranges_.end())
+            static_cast<void>(index.insert(drop_others(gone.vip)));
+    }
+
+    std::map<std::pair<std::uint16_t, std::uint8_t>, std::uint32_t> node_ports_; ///< and their services
+    std::vector<typename V::address> serving_node_ports_;
+    std::vector<prefix<V>> ranges_;
+};
+
+} // namespace kubeproxy::inline v0_2

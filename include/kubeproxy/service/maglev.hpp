@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kubeproxy/flow/set_up.hpp"
+#include "kubeproxy/service/ring_filler.hpp"
 #include "kubeproxy/service/ring_hash.hpp"
 
 #include <algorithm>
@@ -88,41 +89,6 @@ namespace detail {
     return n >= 2;
 }
 
-/// The entries of a ring while they are taken. A bit for each says whether it is, so that the search for a free one
-/// stays in the L1 cache (8 KiB for 65537 entries).
-class ring_filler {
-  public:
-    explicit ring_filler(std::size_t size) : entries_(size), taken_(size / 64 + 1), free_{size} {}
-
-    [[nodiscard]] bool full() const noexcept { return free_ == 0; }
-    [[nodiscard]] std::vector<std::uint16_t> entries() && noexcept { return std::move(entries_); }
-
-    /// Gives `backend` the first free entry of its walk, and returns where the walk goes on.
-    /// \pre not full(); `at` < size, 0 < `skip` < size, and the size is prime, else the walk may miss the free entries
-    [[nodiscard]] std::uint32_t take(std::uint32_t at, std::uint32_t skip, std::uint16_t backend) noexcept {
-        assert(!full());
-        while (is_taken(at)) at = step(at, skip);
-        taken_[at / 64] |= std::uint64_t{1} << (at % 64);
-        entries_[at] = backend;
-        --free_;
-        return step(at, skip);
-    }
-
-  private:
-    [[nodiscard]] bool is_taken(std::uint32_t at) const noexcept { return (taken_[at / 64] >> (at % 64) & 1) != 0; }
-
-    // No division: both terms are below the size, so one subtraction is the paper's modulo.
-    [[nodiscard]] std::uint32_t step(std::uint32_t at, std::uint32_t skip) const noexcept {
-        auto const size = static_cast<std::uint32_t>(entries_.size());
-        at += skip;
-        return at >= size ? at - size : at;
-    }
-
-    std::vector<std::uint16_t> entries_;
-    std::vector<std::uint64_t> taken_;
-    std::size_t free_;
-};
-
 /// Who has a turn in which round: a first-in first-out queue for each round, linked through one array, so that a turn
 /// costs the same however far the weights are apart.
 class turn_calendar {
@@ -160,7 +126,7 @@ class ring_walker {
 
     [[nodiscard]] bool has_turns() const noexcept { return weight_ != 0; }
 
-    void take_turn(ring_filler& ring, std::uint16_t backend) noexcept { at_ = ring.take(at_, skip_, backend); }
+    void take_turn(ring_filler& ring, std::uint16_t backend) { at_ = ring.take(at_, skip_, backend); }
 
     [[nodiscard]] std::size_t rounds_to_next_turn() noexcept {
         carried_ += remainder_;
@@ -177,6 +143,27 @@ class ring_walker {
     std::uint32_t remainder_;
     std::uint64_t carried_ = 0;
 };
+
+/// Everybody has a turn in every round. \pre all have turns
+inline void fill_in_turn(ring_filler& ring, std::span<ring_walker> walkers) {
+    while (!ring.full())
+        for (std::size_t i = 0; i < walkers.size() && !ring.full(); ++i)
+            walkers[i].take_turn(ring, static_cast<std::uint16_t>(i));
+}
+
+/// \param rounds that suffice
+inline void fill_by_weight(ring_filler& ring, std::span<ring_walker> walkers, std::size_t rounds) {
+    turn_calendar calendar{rounds, walkers.size()};
+    for (std::uint32_t i = 0; i < walkers.size(); ++i)
+        if (walkers[i].has_turns()) calendar.enter(0, i);
+    for (std::size_t round = 0; !ring.full(); ++round) {
+        for (auto next = calendar.first(round); next != turn_calendar::nobody && !ring.full();) {
+            auto const current = std::exchange(next, calendar.after(next));
+            walkers[current].take_turn(ring, static_cast<std::uint16_t>(current));
+            calendar.enter(round + walkers[current].rounds_to_next_turn(), current);
+        }
+    }
+}
 
 inline void check_ring(std::size_t backends, std::size_t size) {
     if (backends > ring_backend_limit) fail_set_up(std::length_error{"a ring has at most 65535 backends"});
@@ -195,8 +182,8 @@ inline void check_ring(std::size_t backends, std::size_t size) {
 /// The table of `size` entries that the candidates fill, taking turns in the order given; an entry is a position in
 /// `candidates`. Empty if no candidate has a weight.
 ///
-/// Costs about size * ln(size) steps. Throws std::length_error beyond the limits, std::invalid_argument if `size` is
-/// not a prime.
+/// Costs about size * ln(size) / 2 steps. Throws std::length_error beyond the limits, std::invalid_argument if `size`
+/// is not a prime.
 [[nodiscard]] inline std::vector<std::uint16_t> maglev_table(std::span<ring_candidate const> candidates,
                                                              std::size_t size) {
     detail::check_ring(candidates.size(), size);
@@ -208,23 +195,16 @@ inline void check_ring(std::size_t backends, std::size_t size) {
     }
     if (total == 0) return {};
 
-    // In r rounds a candidate has at least r * weight / heaviest turns, so that many rounds fill the ring.
-    auto const rounds = static_cast<std::size_t>((std::uint64_t{size} * heaviest + total - 1) / total);
-    detail::turn_calendar calendar{rounds, candidates.size()};
     std::vector<detail::ring_walker> walkers;
     walkers.reserve(candidates.size());
-    for (auto const& candidate : candidates) {
-        auto const& walker = walkers.emplace_back(candidate, size, heaviest);
-        if (walker.has_turns()) calendar.enter(0, static_cast<std::uint32_t>(walkers.size() - 1));
-    }
-
+    for (auto const& candidate : candidates) walkers.emplace_back(candidate, size, heaviest);
     detail::ring_filler ring{size};
-    for (std::size_t round = 0; !ring.full(); ++round) {
-        for (auto next = calendar.first(round); next != detail::turn_calendar::nobody && !ring.full();) {
-            auto const current = std::exchange(next, calendar.after(next));
-            walkers[current].take_turn(ring, static_cast<std::uint16_t>(current));
-            calendar.enter(round + walkers[current].rounds_to_next_turn(), current);
-        }
+    if (total == std::uint64_t{heaviest} * candidates.size()) {
+        detail::fill_in_turn(ring, walkers);
+    } else {
+        // In r rounds a candidate has at least r * weight / heaviest turns, so that many rounds fill the ring.
+        auto const rounds = static_cast<std::size_t>((std::uint64_t{size} * heaviest + total - 1) / total);
+        detail::fill_by_weight(ring, walkers, rounds);
     }
     return std::move(ring).entries();
 }

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstring>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -58,7 +59,7 @@ class kubernetes_streams {
 
     void read_whole(stream& one, std::string const& path) {
         auto input = open_text(path);
-        while (input.read(one.buffer.data(), one.buffer.size()), input.gcount() > 0)
+        while (input.read(one.buffer.data(), std::ssize(one.buffer)), input.gcount() > 0)
             take(one, {one.buffer.data(), static_cast<std::size_t>(input.gcount())});
         finish(one);
         publish(one);

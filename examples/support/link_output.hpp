@@ -25,13 +25,15 @@ concept link_port = requires(Port& port, std::uint32_t link, byte_span frame) {
     { port.write(link, frame) } -> std::same_as<write_result>;
 };
 
+/// Stations next to us, and the packets that wait for their MACs.
+template <kubeproxy::ip_version V>
+using stations = neighbours<V, tap_packet>;
+
 /// The last step of a packet: to a station next to us, in a frame, once its MAC is known.
 template <link_port Port>
 class link_output {
   public:
     using time = std::chrono::nanoseconds;
-    template <kubeproxy::ip_version V>
-    using stations = neighbours<V, tap_packet>;
 
     /// All outlive this.
     link_output(std::span<router_link const> links, Port& port, packet_pool& pool, router_counters& counters,
@@ -47,7 +49,7 @@ class link_output {
     /// \pre `packet` is no longer than the link's MTU
     template <kubeproxy::ip_version V>
     void send(tap_packet packet, std::uint32_t on, typename V::address const& next_hop, time now) {
-        typename stations<V>::key const who{next_hop, on};
+        neighbour_key<V> const who{next_hop, on};
         auto const known = of<V>().resolve(who, now);
         if (known.must_ask) ask<V>(who, known.mac);
         if (known.mac != nullptr) return emit<V>(std::move(packet), on, *known.mac);
@@ -113,7 +115,7 @@ class link_output {
 
     /// \param known null: the whole link is asked
     template <kubeproxy::ip_version V>
-    void ask(typename stations<V>::key const& who, mac_address const* known) {
+    void ask(neighbour_key<V> const& who, mac_address const* known) {
         auto request = pool_->take(question_size<V>, who.link, packet_origin::router);
         if (!request) return;
         ++counters_->made;
@@ -124,13 +126,13 @@ class link_output {
     static constexpr std::size_t question_size =
         std::same_as<V, kubeproxy::ipv4> ? arp_message::size : neighbour_message::size;
 
-    void write_question(tap_packet& request, stations<kubeproxy::ipv4>::key const& who, mac_address const* known) {
+    void write_question(tap_packet& request, neighbour_key<kubeproxy::ipv4> const& who, mac_address const* known) {
         auto const& on = links_[who.link];
         write_arp(request.bytes(),
                   {.sender_mac = on.mac(), .sender = source_for(on, who.address), .target = who.address});
         emit(std::move(request), who.link, {known != nullptr ? *known : broadcast_mac, on.mac(), ether_type::arp}, {});
     }
-    void write_question(tap_packet& request, stations<kubeproxy::ipv6>::key const& who, mac_address const* known) {
+    void write_question(tap_packet& request, neighbour_key<kubeproxy::ipv6> const& who, mac_address const* known) {
         auto const& on = links_[who.link];
         auto const group = solicited_node(who.address);
         write_neighbour_message(request.bytes(), {.source = on.link_local(),

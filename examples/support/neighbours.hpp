@@ -25,6 +25,14 @@ struct neighbour_settings {
     std::size_t most = 4096;    ///< neighbours
 };
 
+/// A neighbour: its address, and the link that it is on.
+template <kubeproxy::ip_version V>
+struct neighbour_key {
+    typename V::address address{};
+    std::uint32_t link = 0;
+    [[nodiscard]] friend bool operator==(neighbour_key const&, neighbour_key const&) = default;
+};
+
 /// The stations next to us and their MACs; packets wait here for one that is being asked for.
 ///
 ///     none ──resolve──▶ incomplete ──learn──▶ known ──30 s, still used──▶ probing ──learn──▶ known
@@ -34,11 +42,7 @@ struct neighbour_settings {
 template <kubeproxy::ip_version V, class Packet>
 class neighbours {
   public:
-    struct key {
-        typename V::address address{};
-        std::uint32_t link = 0;
-        [[nodiscard]] friend bool operator==(key const&, key const&) = default;
-    };
+    using key = neighbour_key<V>;
     using time = std::chrono::nanoseconds;
 
     /// What to do for a packet to a neighbour.

@@ -16,8 +16,8 @@ namespace examples {
 template <kubeproxy::ip_version V>
 [[nodiscard]] std::size_t segment_headers(kubeproxy::parsed<V> const& p) noexcept {
     if (p.protocol != kubeproxy::ip_protocol::tcp) return p.transport + kubeproxy::transport_header_size(p.protocol);
-    auto const words = kubeproxy::load_be<std::uint8_t>(p.payload(), kubeproxy::tcp_at::data_offset) >> 4;
-    return p.transport + words * std::size_t{4};
+    std::size_t const offset_and_flags = kubeproxy::load_be<std::uint8_t>(p.payload(), kubeproxy::tcp_at::data_offset);
+    return p.transport + (offset_and_flags >> 4) * 4;
 }
 
 /// Whether the transport header holds a checksum that devices know how to complete.

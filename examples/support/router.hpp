@@ -2,6 +2,7 @@
 
 #include "kubeproxy/dataplane/outcome.hpp"
 #include "kubeproxy/nat/rate_limit.hpp"
+#include "support/ip_header.hpp"
 #include "support/ipv4_fragments.hpp"
 #include "support/link_output.hpp"
 #include "support/local_delivery.hpp"
@@ -31,13 +32,6 @@ struct routing_tables {
         return std::get<route_table<V>>(by_version);
     }
 };
-
-/// Calls f(V{}) with the version that the packet's first byte says. \pre the packet was parsed as one
-template <class F>
-decltype(auto) visit_version(tap_packet& packet, F&& f) {
-    bool const is_ipv4 = kubeproxy::load_be<std::uint8_t>(packet.bytes(), 0) >> 4 == kubeproxy::ipv4::number;
-    return is_ipv4 ? f(kubeproxy::ipv4{}) : f(kubeproxy::ipv6{});
-}
 
 /// A router of IPv4 and IPv6 (RFC 1812, RFC 4443) around the library: admit() what comes in, hand what is admitted to
 /// the library, settle() what comes out. Errors about packets that the library has translated are told in its words:
@@ -105,9 +99,6 @@ class router {
     }
 
   private:
-    template <kubeproxy::ip_version V>
-    using view = std::conditional_t<std::same_as<V, kubeproxy::ipv4>, kubeproxy::ipv4_view, kubeproxy::ipv6_view>;
-
     [[nodiscard]] router_counters& counters() const noexcept { return output_->counters(); }
     bool drop(tap_packet& packet, router_drop why) {
         counters().drop(why);
@@ -117,40 +108,27 @@ class router {
 
     template <kubeproxy::ip_version V>
     [[nodiscard]] bool admit(tap_packet& packet, ethernet_header const& frame, vnet_header const& offloads) {
-        if (kubeproxy::check_as<V>(packet.bytes()) != kubeproxy::drop_reason::none || !is_intact<V>(packet.bytes()))
+        if (kubeproxy::check_as<V>(packet.bytes()) != kubeproxy::drop_reason::none ||
+            !is_header_intact<V>(packet.bytes()))
             return drop(packet, router_drop::bad_packet);
         auto const p = kubeproxy::parse_as<V>(packet.bytes());
         packet.truncate(p.bytes.size());
         if constexpr (std::same_as<V, kubeproxy::ipv6>)
             if (is_neighbour_discovery(packet.bytes())) return answers_->take_discovery(std::move(packet), now_), false;
         if (!adopt_offloads(packet, p, offloads)) return drop(packet, router_drop::bad_offload);
-        view<V> const ip{packet.bytes()};
+        ip_view<V> const ip{packet.bytes()};
         if (!is_one_node(ip.source())) return drop(packet, router_drop::bad_source);
         if (is_own<V>(ip.destination(), packet.link())) return true;
         // What was broadcast on the link is not forwarded, whatever its address is (RFC 1812 section 5.3.4).
         if (!is_one_node(ip.destination()) || is_link_local(ip.destination()) || is_link_local(ip.source()) ||
             is_group(frame.destination))
             return drop(packet, router_drop::not_routable);
-        if (hops<V>(packet) > 1) return true;
+        if (hops<V>(packet.bytes()) > 1) return true;
         if (make_error<V>(packet, {kubeproxy::icmp_type<V>::time_exceeded, 0, 0}, router_event::hop_limit_exceeded))
             transmit<V>(std::move(packet));
         return false;
     }
 
-    /// RFC 1812 section 5.2.2; IPv6 has no checksum.
-    template <kubeproxy::ip_version V>
-    [[nodiscard]] static bool is_intact(byte_span packet) noexcept {
-        if constexpr (std::same_as<V, kubeproxy::ipv4>)
-            return kubeproxy::fold(kubeproxy::sum_of(kubeproxy::ipv4_view{packet}.header())) == 0xffff;
-        else
-            return true;
-    }
-    [[nodiscard]] static bool is_one_node(kubeproxy::ipv4::address a) noexcept {
-        return a[0] != std::byte{0} && !kubeproxy::is_loopback(a) && a[0] < std::byte{224};
-    }
-    [[nodiscard]] static bool is_one_node(kubeproxy::ipv6::address const& a) noexcept {
-        return !kubeproxy::is_unspecified(a) && !kubeproxy::is_loopback(a) && !kubeproxy::is_multicast(a);
-    }
     /// A link-local address is ours on its link only.
     template <kubeproxy::ip_version V>
     [[nodiscard]] bool is_own(typename V::address const& a, std::uint32_t on) const noexcept {
@@ -159,16 +137,8 @@ class router {
     }
 
     template <kubeproxy::ip_version V>
-    static constexpr std::size_t hops_at =
-        std::same_as<V, kubeproxy::ipv4> ? kubeproxy::ipv4_view::at::ttl : kubeproxy::ipv6_view::at::hop_limit;
-    template <kubeproxy::ip_version V>
-    [[nodiscard]] static std::uint8_t hops(tap_packet& packet) noexcept {
-        return kubeproxy::load_be<std::uint8_t>(packet.bytes(), hops_at<V>);
-    }
-
-    template <kubeproxy::ip_version V>
     void pass(tap_packet packet) {
-        if (!is_own<V>(view<V>{packet.bytes()}.destination(), packet.link())) return forward<V>(std::move(packet));
+        if (!is_own<V>(ip_view<V>{packet.bytes()}.destination(), packet.link())) return forward<V>(std::move(packet));
         auto const p = kubeproxy::parse_as<V>(packet.bytes());
         if (p.what != kubeproxy::content::echo && !limiter_.allow(now_))
             return static_cast<void>(drop(packet, router_drop::local));
@@ -183,26 +153,16 @@ class router {
     template <kubeproxy::ip_version V>
     void forward(tap_packet packet) {
         if (packet.origin() == packet_origin::link) {
-            if (hops<V>(packet) <= 1) // to an address of ours, and through a service
+            if (hops<V>(packet.bytes()) <= 1) // to an address of ours, and through a service
                 return refuse<V>(std::move(packet), {kubeproxy::icmp_type<V>::time_exceeded, 0, 0},
                                  router_event::hop_limit_exceeded);
-            decrement(packet, V{});
+            decrement_hops(packet.bytes(), V{});
         }
         transmit<V>(std::move(packet));
     }
-    static void decrement(tap_packet& packet, kubeproxy::ipv4) noexcept {
-        kubeproxy::ipv4_editor const ip{packet.bytes()};
-        ip.set_ttl(static_cast<std::uint8_t>(ip.ttl() - 1));
-        ip.set_checksum(kubeproxy::checksum_plus(ip.checksum(), kubeproxy::opposite(0x0100)));
-    }
-    static void decrement(tap_packet& packet, kubeproxy::ipv6) noexcept {
-        kubeproxy::ipv6_editor const ip{packet.bytes()};
-        ip.set_hop_limit(static_cast<std::uint8_t>(ip.hop_limit() - 1));
-    }
-
     template <kubeproxy::ip_version V>
     void transmit(tap_packet packet) {
-        auto const to = view<V>{packet.bytes()}.destination();
+        auto const to = ip_view<V>{packet.bytes()}.destination();
         if (is_link_local(to)) { // an answer to a neighbour
             auto const on = packet.link();
             return output_->template send<V>(std::move(packet), on, to, now_);

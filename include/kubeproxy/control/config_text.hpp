@@ -114,8 +114,8 @@ namespace detail {
         services.push_back(service.get());
         ++services_of_prefix[service->addresses.front().where];
     }
-    std::ranges::stable_partition(
-        services, [](auto const* service) { return service->ports.front().protocol == service_protocol::any; });
+    std::stable_partition(services.begin(), services.end(),
+                          [](auto const* service) { return service->ports.front().protocol == service_protocol::any; });
     auto text = detail::conf_line(configuration.node());
     for (auto const* service : services) {
         bool const is_alone = services_of_prefix[service->addresses.front().where] == 1;

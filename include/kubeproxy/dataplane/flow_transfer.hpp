@@ -77,7 +77,9 @@ class backend_finder {
         ipv6::address address{};
         std::ranges::copy(translated.destination, address.begin());
         auto const of_place = [&](std::uint32_t place) { return services_->backends[place].address; };
-        for (auto const place : std::ranges::equal_range(places_, address, {}, of_place)) {
+        auto at = std::ranges::lower_bound(places_, address, {}, of_place);
+        for (; at != places_.end() && of_place(*at) == address; ++at) {
+            auto const place = *at;
             auto const& b = services_->backends[place];
             auto const& owner = services_->services[b.service];
             bool const is_port =

@@ -9,7 +9,7 @@
 namespace kubeproxy::testing_support {
 
 testbed::testbed(std::string_view ku, proxy_settings const& settings, flow_table_size size)
-    : flows_{size, 1}, control_{services_}, proxy_{flows_, services_, settings} {
+    : flows_{size, settings.seed}, control_{services_}, proxy_{flows_, services_, settings} {
     configure(ku);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "support/file_descriptor.hpp"
 #include "support/vnet_header.hpp"
 
 #include <fcntl.h>
@@ -31,26 +32,6 @@ namespace examples {
 class device_error : public std::runtime_error {
   public:
     using std::runtime_error::runtime_error;
-};
-
-/// An open file, closed at the end.
-class file_descriptor {
-  public:
-    file_descriptor() = default;
-    explicit file_descriptor(int number) noexcept : number_{number} {}
-    file_descriptor(file_descriptor&& other) noexcept : number_{std::exchange(other.number_, -1)} {}
-    file_descriptor& operator=(file_descriptor&& other) noexcept {
-        std::swap(number_, other.number_);
-        return *this;
-    }
-    ~file_descriptor() {
-        if (number_ >= 0) ::close(number_);
-    }
-    [[nodiscard]] int number() const noexcept { return number_; }
-    [[nodiscard]] explicit operator bool() const noexcept { return number_ >= 0; }
-
-  private:
-    int number_ = -1;
 };
 
 /// The thread in another network namespace, as long as this lives.

@@ -44,3 +44,9 @@ if(TARGET pcap_nat)
         set_tests_properties(${test} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
     endforeach()
 endif()
+
+if(TARGET xdp_forwarder AND NOT KUBEPROXY_SANITIZE)
+    add_test(NAME xdp_forwarder COMMAND ${KUBEPROXY_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/paths/xdp_forwarder_test.py
+                                        $<TARGET_FILE:xdp_forwarder>)
+    set_tests_properties(xdp_forwarder PROPERTIES LABELS e2e SKIP_RETURN_CODE 77 TIMEOUT 300 RUN_SERIAL ON)
+endif()

@@ -22,6 +22,7 @@ passed=0 failed=0 skipped=0 failures=()
 
 packages=(g++ cmake ninja-build python3 python3-scapy libboost1.81-dev libboost-program-options1.81-dev
     libboost-json1.81-dev libgtest-dev libbenchmark-dev libpcap-dev pkg-config doxygen
+    libxdp-dev libbpf-dev ethtool
     iproute2 iputils-ping iputils-tracepath traceroute curl iperf3 socat bind9-dnsutils prometheus) # for e2e
 [ $quick = yes ] || packages+=(clang libclang-rt-14-dev clang-format clang-tidy util-linux)
 require "${packages[@]}" || { echo "the packages could not be installed" >&2; exit 1; }
@@ -116,7 +117,7 @@ format() { own_sources | xargs -0 clang-format --style=file --dry-run -Werror; }
 # again only when a header or it changed.
 tidy() {
     local unit stamp units=()
-    for unit in "$build"/clang/tests/package/first_unit.cpp examples/*.cpp; do
+    for unit in "$build"/clang/tests/package/first_unit.cpp examples/*.cpp examples/*/*.cpp; do
         [ -e "$unit" ] || continue
         stamp=$build/clang/tidied.$(basename "$unit")
         if [ ! -e "$stamp" ] || [ -n "$(find include examples .clang-tidy "$unit" -newer "$stamp" -print -quit)" ]; then

@@ -44,7 +44,11 @@ def url(address, port=80, path="/"):
     return f"http://{f'[{address}]' if ':' in address else address}:{port}{path}"
 
 
-class Traffic(unittest.TestCase):
+class Translated:
+    """What every forwarder does, however many workers it has."""
+
+    workers = 1
+
     @classmethod
     def setUpClass(cls):
         cls.net = net = Network(PROGRAM, KUCTL)
@@ -53,7 +57,7 @@ class Traffic(unittest.TestCase):
             {"name": "n1", "addresses": ["10.0.0.1", "fd00:a::1"], "podCIDRs": ["10.244.0.0/16", "fd00:b::/48"]}))
         (net.folder / "objects.json").write_text(
             "\n".join(json.dumps(o) for o in (SERVICE, slice_of("web", 4, VIP_POOL), slice_of("web", 6, VIP_POOL6))))
-        net.start("--node", net.folder / "node.json", "--config", net.folder / "services.ku", "--kubernetes",
+        net.start("--workers", cls.workers, "--node", net.folder / "node.json", "--config", net.folder / "services.ku", "--kubernetes",
                   net.folder / "objects.json")
         net.add_far(mtu=1300)
         cls.big = net.folder / "big"
@@ -71,15 +75,6 @@ class Traffic(unittest.TestCase):
 
     def curl(self, *words, **more):
         return self.net.client.run("curl", "-sS", "--max-time", "60", *words, **more).stdout
-
-    def test_http_by_every_kind_of_address(self):
-        for address, port, pods in (("10.97.0.1", 80, VIP_POOL), ("fd00:97::1", 80, VIP_POOL6),  # ClusterIP
-                                    ("10.0.0.1", 30080, VIP_POOL), ("fd00:a::1", 30080, VIP_POOL6),  # NodePort
-                                    ("203.0.113.10", 80, VIP_POOL), ("2001:db8:10::1", 80, VIP_POOL6)):  # LoadBalancer
-            with self.subTest(address=address):
-                seen = {self.curl(url(address, port)) for _ in range(25)}
-                self.assertLessEqual(seen, set(pods))
-                self.assertGreater(len(seen), 1, "one pod only")
 
     def test_http_in_all_translations(self):
         for (client, pods), vip in VIPS.items():
@@ -103,12 +98,6 @@ class Traffic(unittest.TestCase):
         for vip, pods in zip(list(VIPS.values()), seen):
             self.assertEqual(len(pods), 4, f"{vip}: every pod gets some")
 
-    def test_dns(self):
-        for (client, pods), vip in VIPS.items():
-            expected = VIP_POOL if pods == 4 else [f"192.0.2.{a.rsplit(':', 1)[1]}" for a in VIP_POOL6]
-            answer = self.net.client.run("dig", f"@{vip}", "+short", "+tries=1", "+time=5", "example.org", "A").stdout
-            self.assertIn(answer.strip(), expected)
-
     def test_datagrams_of_8_kib_in_fragments(self):
         payload = os.urandom(8192)
         for (client, pods), vip in VIPS.items():
@@ -121,6 +110,23 @@ class Traffic(unittest.TestCase):
                         s.send(payload)
                         self.assertTrue(readable(s, 5), "no answer")
                         self.assertEqual(s.recv(65536), payload)
+
+
+class Traffic(Translated, unittest.TestCase):
+    def test_http_by_every_kind_of_address(self):
+        for address, port, pods in (("10.97.0.1", 80, VIP_POOL), ("fd00:97::1", 80, VIP_POOL6),  # ClusterIP
+                                    ("10.0.0.1", 30080, VIP_POOL), ("fd00:a::1", 30080, VIP_POOL6),  # NodePort
+                                    ("203.0.113.10", 80, VIP_POOL), ("2001:db8:10::1", 80, VIP_POOL6)):  # LoadBalancer
+            with self.subTest(address=address):
+                seen = {self.curl(url(address, port)) for _ in range(25)}
+                self.assertLessEqual(seen, set(pods))
+                self.assertGreater(len(seen), 1, "one pod only")
+
+    def test_dns(self):
+        for (client, pods), vip in VIPS.items():
+            expected = VIP_POOL if pods == 4 else [f"192.0.2.{a.rsplit(':', 1)[1]}" for a in VIP_POOL6]
+            answer = self.net.client.run("dig", f"@{vip}", "+short", "+tries=1", "+time=5", "example.org", "A").stdout
+            self.assertIn(answer.strip(), expected)
 
     def test_socat_speaks_to_a_pod_through_a_vip(self):
         done = self.net.client.run("socat", "-t", "5", "-", f"TCP:{VIPS[4, 4]}:81", input="through and back\n")
@@ -168,6 +174,10 @@ class Traffic(unittest.TestCase):
         self.assertEqual(done.returncode, 7, done.stderr)  # connection refused
         done = self.net.client.run("curl", "-sS", "--max-time", "5", url("198.51.100.9"), check=False)
         self.assertEqual(done.returncode, 7, done.stderr)  # no route
+
+
+class TrafficOfTwoWorkers(Translated, unittest.TestCase):
+    workers = 2
 
 
 if __name__ == "__main__":

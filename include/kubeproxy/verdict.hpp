@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -126,7 +127,9 @@ class [[nodiscard]] verdict {
 
     [[nodiscard]] constexpr action what() const noexcept { return what_; }
     [[nodiscard]] constexpr drop_reason why() const noexcept { return why_; }
-    [[nodiscard]] friend constexpr bool operator==(verdict, verdict) noexcept = default;
+    [[nodiscard]] friend constexpr bool operator==(verdict a, verdict b) noexcept {
+        return std::bit_cast<std::uint16_t>(a) == std::bit_cast<std::uint16_t>(b); // one comparison
+    }
 
   private:
     constexpr verdict(action what, drop_reason why) noexcept : what_{what}, why_{why} {}
@@ -140,9 +143,10 @@ static_assert(sizeof(verdict) == 2, "returned in a register");
 class verdict_counters {
   public:
     /// \param bytes of the packet as it leaves; of a dropped one as it came
-    void count(verdict v, std::size_t bytes = 0) noexcept {
+    void count(verdict v, std::size_t bytes = 0) noexcept { count(v, 1, bytes); }
+    void count(verdict v, std::size_t packets, std::size_t bytes) noexcept {
         auto& c = counted_[static_cast<std::size_t>(v.what())][static_cast<std::size_t>(v.why())];
-        add(c.packets, 1);
+        add(c.packets, packets);
         add(c.bytes, bytes);
     }
     /// O(reasons)

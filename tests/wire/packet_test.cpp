@@ -45,6 +45,10 @@ void expect_outcome(octets bytes, outcome const& expected) {
     EXPECT_EQ(p.transport, expected.transport);
     EXPECT_EQ(p.is_fragment, expected.is_fragment);
     EXPECT_EQ(name(p.flaw), name(expected.flaw));
+    bool const is_common = expected.protocol == ip_protocol::tcp || expected.protocol == ip_protocol::udp;
+    EXPECT_EQ(p.is_plain, is_common && expected.what == content::ports && !expected.is_fragment &&
+                              expected.flaw == drop_reason::none && p.fragment_header == 0 &&
+                              expected.transport == V::minimum_header);
     EXPECT_EQ(p.bytes.data(), bytes.data());
     EXPECT_EQ(p.bytes.size(), bytes.size());
     EXPECT_EQ(p.payload().data(), bytes.data() + expected.transport);

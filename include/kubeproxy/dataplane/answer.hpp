@@ -51,7 +51,8 @@ class answer_stage {
         bool const is_segment = r.card->headers.what == content::ports && !r.card->headers.is_fragment;
         if (how == tcp_answer::reset && is_segment) return compose_tcp_reset<V>(*r.card->packet, r.card->headers);
         // The address that the sender spoke to: it is the only one of ours that it surely knows.
-        return compose_icmp_error<V>(*r.card->packet, r.card->headers, r.answer, tuple_of(r.card->headers).destination);
+        return compose_icmp_error<V>(*r.card->packet, r.card->headers, r.card->answer,
+                                     tuple_of(r.card->headers).destination);
     }
 
     burst_context const* burst_;

@@ -2,7 +2,6 @@
 
 #include "kubeproxy/dataplane/burst.hpp"
 #include "kubeproxy/dataplane/context.hpp"
-#include "kubeproxy/dataplane/related.hpp"
 #include "kubeproxy/dataplane/routed.hpp"
 #include "kubeproxy/dataplane/select.hpp"
 #include "kubeproxy/flow/port_pool.hpp"
@@ -38,7 +37,7 @@ class bind_stage {
 
     template <ip_version V>
     next<V> operator()(chosen<P, V>& c) noexcept {
-        auto const& service = services().service_at(c.choice.service);
+        auto const& service = services().service_at(c.card->choice.service);
         return service.pod_version == ipv6::number ? bind<ipv6>(c) : bind<ipv4>(c);
     }
 
@@ -53,10 +52,10 @@ class bind_stage {
     template <ip_version To, ip_version From>
     next<From> bind(chosen<P, From> const& c) noexcept {
         auto& card = *c.card;
-        auto after = translated<To>(card.key, services().backend_at(c.choice.backend));
-        bool const changes_source = needs_source<From>(c.choice, card.key, after);
+        auto after = translated<To>(card.key, services().backend_at(card.choice.backend));
+        bool const changes_source = needs_source<From>(card.choice, card.key, after);
         card.result->masqueraded = changes_source;
-        card.result->backend = c.choice.backend;
+        card.result->backend = card.choice.backend;
         if (card.headers.what == content::icmp_error) return follow_ring(card, after);
         if (!new_flows_.allow(burst_->clock)) return without_flow(card, after, drop_reason::flow_rate_limited);
         if (changes_source) {
@@ -157,7 +156,7 @@ class bind_stage {
             return settled{};
         }
         card.result->relation = flow_relation::related;
-        return routed_error<P, From, To>{&card, related_mapping(card.headers, card.key, after, services())};
+        return routed_error<P, From, To>{card, words_of(after)};
     }
 
     Table* flows_;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kubeproxy/dataplane/step.hpp"
+
 #include <array>
 #include <cassert>
 #include <cstddef>
@@ -7,16 +9,8 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 namespace kubeproxy::inline v0_2 {
-
-/// Says that a packet's way has ended. What became of it stands where its frame says.
-struct settled {};
-
-/// What a stage returns: the packet as it now is, of one type or another, or that it is settled.
-template <class... Next>
-using step = std::variant<settled, Next...>;
 
 namespace detail {
 
@@ -39,12 +33,12 @@ struct append_next<List, settled> {
     using type = List;
 };
 template <class List>
-struct append_next<List, std::variant<>> {
+struct append_next<List, step<>> {
     using type = List;
 };
 template <class List, class First, class... Rest>
-struct append_next<List, std::variant<First, Rest...>>
-    : append_next<typename append_unique<List, First>::type, std::variant<Rest...>> {};
+struct append_next<List, step<First, Rest...>> : append_next<typename append_unique<List, First>::type, step<Rest...>> {
+};
 
 template <class Stage, class In>
 concept takes = std::is_invocable_v<Stage&, In&>;
@@ -52,7 +46,7 @@ concept takes = std::is_invocable_v<Stage&, In&>;
 /// What an `In` is behind a stage: the stage's result, or itself where the stage does not take it.
 template <class Stage, class In>
 struct result_of {
-    using type = std::variant<In>;
+    using type = step<In>;
 };
 template <class Stage, class In>
     requires takes<Stage, In>
@@ -101,10 +95,10 @@ struct path_check<Inputs, Stage, Rest...> {
 };
 
 template <class List>
-struct as_variant;
+struct as_step;
 template <class... T>
-struct as_variant<type_list<T...>> {
-    using type = std::variant<std::monostate, T...>;
+struct as_step<type_list<T...>> {
+    using type = step<T...>;
 };
 
 /// What stage `K` of a path takes.
@@ -142,12 +136,9 @@ class pipeline {
     /// Settles frame_at(0) to frame_at(count - 1).
     /// \pre count <= burst_size
     template <class FrameAt>
-    void run(std::size_t count, FrameAt&& frame_at) noexcept {
+    void run(std::size_t count, FrameAt frame_at) noexcept {
         assert(count <= Burst);
-        for (std::size_t i = 0; i < count; ++i) {
-            Frame frame = frame_at(i);
-            advance<0, true>(i, frame);
-        }
+        begin(count, frame_at);
         [&]<std::size_t... K>(std::index_sequence<K...>) { (resume<K + 1>(count), ...); }
         (std::make_index_sequence<sizeof...(Stages) - 1>{});
     }
@@ -171,59 +162,54 @@ class pipeline {
     }();
     template <std::size_t K>
     using waiting_room =
-        std::conditional_t<waits_before<K>, std::array<typename detail::as_variant<inputs<K>>::type, Burst>,
-                           std::monostate>;
+        std::conditional_t<waits_before<K>, std::array<typename detail::as_step<inputs<K>>::type, Burst>, settled>;
 
-    template <std::size_t K, bool Fresh, class Packet>
-    void advance(std::size_t i, Packet& packet) noexcept {
-        if constexpr (std::same_as<Packet, settled>) {
-            return;
-        } else if constexpr (!detail::takes<stage_type<K>, Packet>) {
-            advance<K + 1, true>(i, packet);
-        } else if constexpr (waits_before<K> && Fresh) {
-            auto& kept = std::get<K>(waiting_)[i].template emplace<Packet>(packet);
-            if constexpr (detail::takes_preparation<stage_type<K>, Packet>) std::get<K>(stages_).prepare(kept);
-        } else {
-            go_on<K>(i, std::get<K>(stages_)(packet));
+    // The loops are functions of their own, so that each has all registers.
+    template <class FrameAt>
+    [[gnu::noinline]] void begin(std::size_t count, FrameAt frame_at) noexcept {
+        for (std::size_t i = 0; i < count; ++i) {
+            Frame frame = frame_at(i);
+            advance<0, true>(i, frame);
         }
     }
 
-    template <std::size_t K, class Result>
-    void go_on(std::size_t i, Result&& result) noexcept {
-        if constexpr (!std::same_as<Result, settled>) [&]<std::size_t... A>(std::index_sequence<A...>) {
-                (void)((result.index() == A && (advance<K + 1, true>(i, *std::get_if<A>(&result)), true)) || ...);
-            }
-        (std::make_index_sequence<std::variant_size_v<Result>>{});
+    template <std::size_t K, bool Fresh, class Packet>
+    [[gnu::always_inline]] void advance(std::size_t i, Packet& packet) noexcept {
+        if constexpr (!detail::takes<stage_type<K>, Packet>) {
+            advance<K + 1, true>(i, packet);
+        } else if constexpr (waits_before<K> && Fresh) {
+            std::get<K>(waiting_)[i] = packet;
+            if constexpr (detail::takes_preparation<stage_type<K>, Packet>) std::get<K>(stages_).prepare(packet);
+        } else {
+            go_on<K + 1, true>(i, std::get<K>(stages_)(packet));
+        }
+    }
+
+    template <std::size_t K, bool Fresh>
+    [[gnu::always_inline]] void go_on(std::size_t, settled) noexcept {}
+    template <std::size_t K, bool Fresh, class... Next>
+    [[gnu::always_inline]] void go_on(std::size_t i, step<Next...> const& at) noexcept {
+        (void)((at.template is<Next>() && (enter<K, Fresh>(i, at.template as<Next>()), true)) || ...);
+    }
+    template <std::size_t K, bool Fresh, class Packet>
+    [[gnu::always_inline]] void enter(std::size_t i, Packet packet) noexcept {
+        advance<K, Fresh>(i, packet);
     }
 
     /// The packets that wait before stage K go on, in order.
     template <std::size_t K>
-    void resume(std::size_t count) noexcept {
+    [[gnu::noinline]] void resume(std::size_t count) noexcept {
         if constexpr (waits_before<K>) {
             auto& room = std::get<K>(waiting_);
-            for (std::size_t i = 0; i < count; ++i) {
-                auto waiting = room[i].index();
-                if (waiting == 0) continue;
-                enter<K>(i, waiting, room[i],
-                         std::make_index_sequence<std::variant_size_v<std::remove_reference_t<decltype(room[i])>>>{});
-                room[i].template emplace<std::monostate>();
-            }
+            for (std::size_t i = 0; i < count; ++i) go_on<K, false>(i, std::exchange(room[i], settled{}));
         }
-    }
-    template <std::size_t K, class Waiting, std::size_t... A>
-    void enter(std::size_t i, std::size_t index, Waiting& waiting, std::index_sequence<A...>) noexcept {
-        auto const one = [&]<std::size_t N>(std::integral_constant<std::size_t, N>) {
-            if constexpr (N > 0) advance<K, false>(i, *std::get_if<N>(&waiting));
-            return true;
-        };
-        (void)((index == A && one(std::integral_constant<std::size_t, A>{})) || ...);
     }
 
     template <std::size_t... K>
     static auto rooms(std::index_sequence<K...>) -> std::tuple<waiting_room<K>...>;
 
     std::tuple<Stages...> stages_;
-    decltype(rooms(std::make_index_sequence<sizeof...(Stages)>{})) waiting_;
+    decltype(rooms(std::make_index_sequence<sizeof...(Stages)>{})) waiting_{};
 };
 
 } // namespace kubeproxy::inline v0_2

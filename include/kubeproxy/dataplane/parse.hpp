@@ -1,33 +1,11 @@
 #pragma once
 
-#include "kubeproxy/dataplane/burst.hpp"
-#include "kubeproxy/dataplane/outcome.hpp"
-#include "kubeproxy/flow/flow_ref.hpp"
-#include "kubeproxy/flow/tuple.hpp"
+#include "kubeproxy/dataplane/card.hpp"
 #include "kubeproxy/nat/quoted.hpp"
-#include "kubeproxy/wire/packet_buffer.hpp"
 
 #include <new>
 
 namespace kubeproxy::inline v0_2 {
-
-/// What is known of one packet. The types that stages hand on only point here and say which part is valid: a packet is
-/// not copied from stage to stage, and none can read what was not yet found out.
-template <packet_buffer P, ip_version V>
-struct packet_card {
-    P* packet;
-    outcome* result;   ///< what becomes of it
-    parsed<V> headers; ///< with the reason why it must not be rewritten, if there is one
-    tuple<V> key;      ///< how its flow shows in the packet's direction; of an ICMP error, the flow of what it quotes
-    std::uint64_t hash;
-    flow_ref candidate;
-
-    settled settle(verdict what) const noexcept {
-        result->what = what;
-        return {};
-    }
-    settled drop(drop_reason why) const noexcept { return settle(verdict::drop(why)); }
-};
 
 /// A packet as the host handed it in, and a place for what will be known of it; valid until the burst ends.
 template <packet_buffer P>
@@ -57,26 +35,28 @@ struct parse_stage {
 
     next operator()(frame<P>& f) const noexcept {
         mutable_byte_span const bytes = f.packet->bytes();
-        if (bytes.empty()) return drop(f, drop_reason::truncated);
-        switch (load_be<std::uint8_t>(bytes, 0) >> 4) {
-        case ipv4::number: return look(f, *f.as_ipv4, bytes);
-        case ipv6::number: return look(f, *f.as_ipv6, bytes);
-        default: return drop(f, drop_reason::bad_version);
-        }
+        auto const version = bytes.empty() ? 0u : load_be<std::uint8_t>(bytes, 0) & 0xf0u;
+        if (version == ipv4::number << 4) return look(f, *f.as_ipv4, bytes);
+        if (version == ipv6::number << 4) return look(f, *f.as_ipv6, bytes);
+        f.result->what = verdict::drop(bytes.empty() ? drop_reason::truncated : drop_reason::bad_version);
+        return settled{};
     }
 
   private:
-    static settled drop(frame<P> const& f, drop_reason why) noexcept {
-        f.result->what = verdict::drop(why);
-        return {};
+    template <ip_version V>
+    [[gnu::always_inline]] static next look(frame<P> const& f, packet_card<P, V>& card,
+                                            mutable_byte_span bytes) noexcept {
+        card.packet = f.packet;
+        card.result = f.result;
+        if (!parse_plain(bytes, card.headers)) return look_closely(card, bytes);
+        store_words(card.key, words_of_plain(card.headers));
+        return seen<P, V>{&card};
     }
 
     template <ip_version V>
-    static next look(frame<P> const& f, packet_card<P, V>& card, mutable_byte_span bytes) noexcept {
+    [[gnu::noinline]] static next look_closely(packet_card<P, V>& card, mutable_byte_span bytes) noexcept {
         auto const why = check_as<V>(bytes);
-        if (why != drop_reason::none) return drop(f, why);
-        card.packet = f.packet;
-        card.result = f.result;
+        if (why != drop_reason::none) return card.drop(why);
         // Made in its place: to copy what was just written in narrow stores would wait for them.
         ::new (static_cast<void*>(&card.headers)) parsed<V>(parse_as<V>(bytes));
         card.key = tuple_of(card.headers);

@@ -31,7 +31,7 @@ struct proxy_settings {
     answer_settings answers{};
     std::size_t affinity_clients = 16384;  ///< remembered for session affinity, where the worker has its own memory
     rate_limit new_flows{.per_second = 0}; ///< beyond it flows are not entered; 0: no limit
-    std::size_t sweep_per_burst = 16;      ///< flow records looked at for expiry with every burst
+    std::size_t sweep_per_burst = 16;      ///< flow records looked at for expiry with a burst, at most
 };
 
 /// kube-proxy of stock stages: one worker.
@@ -71,7 +71,7 @@ class proxy {
                 track_stage<P, Table>{flows, burst_},
                 select_stage<P, affinity_type>{burst_, settings.ring_seed, clients},
                 bind_stage<P, Table>{flows, burst_, {settings.seed, settings.share, settings.new_flows}},
-                rewrite_stage<P>{settings.translation},
+                rewrite_stage<P>{burst_, settings.translation},
                 answer_stage<P>{burst_, settings.answers}} {}
     proxy(proxy const&) = delete;
     proxy& operator=(proxy const&) = delete;
@@ -91,8 +91,9 @@ class proxy {
             auto const burst = packets.first(std::min(packets.size(), burst_size));
             burst_ = {
                 .services = services_.enter(), .clock = now, .now = flow_time{milliseconds}, .can_spare = can_spare};
+            outcomes_ = nothing_yet;
             path_.run(burst.size(), [&](std::size_t i) { return frame_of(burst[i], i); });
-            for (std::size_t i = 0; i < burst.size(); ++i) finish(burst[i], outcomes_[i], settle, spare);
+            finish(burst, settle, spare);
             release_fragments<ipv4>(settle, spare);
             release_fragments<ipv6>(settle, spare);
             tidy();
@@ -116,10 +117,26 @@ class proxy {
     }
 
     [[nodiscard]] frame<P> frame_of(P& packet, std::size_t i) noexcept {
-        outcomes_[i] = {};
-        return {&packet, &outcomes_[i], &cards_[i].as_ipv4, &cards_[i].as_ipv6};
+        return {&packet, &outcomes_[i], &cards4_[i], &cards6_[i]};
     }
 
+    template <class Settle, class Spare>
+    void finish(std::span<P> burst, Settle& settle, Spare& spare) {
+        std::size_t forwarded = 0, bytes_forwarded = 0; // nearly all: counted at once
+        for (std::size_t i = 0; i < burst.size(); ++i) {
+            auto const& o = outcomes_[i];
+            if (o.what != verdict::forward() || o.is_oversized) {
+                finish(burst[i], o, settle, spare);
+                continue;
+            }
+            std::size_t const bytes = mutable_byte_span{burst[i].bytes()}.size();
+            count_traffic(o, bytes);
+            ++forwarded;
+            bytes_forwarded += bytes;
+            settle(burst[i], o);
+        }
+        verdicts_.count(verdict::forward(), forwarded, bytes_forwarded);
+    }
     template <class Settle, class Spare>
     void finish(P& packet, outcome o, Settle& settle, Spare& spare) {
         if (o.is_oversized) {
@@ -141,6 +158,7 @@ class proxy {
             P* const packet = spare(first, held.size());
             if (packet == nullptr) return verdicts_.count(verdict::drop(drop_reason::no_spare_packet));
             copy_bytes(packet->bytes(), held);
+            outcomes_[0] = {};
             path_.run(1, [&](std::size_t i) { return frame_of(*packet, i); });
             finish(*packet, outcomes_[0], settle, spare);
         });
@@ -149,7 +167,10 @@ class proxy {
     void count(outcome const& o, std::size_t bytes) noexcept {
         if (o.what == verdict::drop(drop_reason::fragment_held)) return;
         verdicts_.count(o.what, bytes);
-        if (o.what.what() != action::forward || o.service == no_service) return;
+        if (o.what.what() == action::forward) count_traffic(o, bytes);
+    }
+    void count_traffic(outcome const& o, std::size_t bytes) noexcept {
+        if (o.service == no_service) return;
         std::size_t const flows = o.relation == flow_relation::fresh ? 1 : 0;
         services_.counters().services.count(o.service, bytes, flows);
         if (o.backend != no_backend) services_.counters().backends.count(o.backend, bytes, flows);
@@ -157,26 +178,43 @@ class proxy {
 
     /// What every burst does a little of.
     void tidy() noexcept {
-        (void)flows_->sweep(sweep_per_burst_, burst_.now);
+        sweep();
         auto& fragments = path_.template stage<1>();
         for (auto n = fragments.expire(); n > 0; --n) verdicts_.count(verdict::drop(drop_reason::fragment_timeout));
         for (auto n = fragments.take_evicted(); n > 0; --n)
             verdicts_.count(verdict::drop(drop_reason::fragment_store_full));
     }
 
+    /// As much as time has passed: a whole pass takes sweep_pass, or longer where bursts are rare.
+    void sweep() noexcept {
+        auto const passed = burst_.now.since(swept_to_);
+        if (passed != 0) {
+            swept_to_ = burst_.now;
+            auto const most = std::uint64_t{flows_->positions()};
+            unswept_ = std::min(most, unswept_ + most * passed / sweep_pass.count() + 1);
+        }
+        auto const share = std::min<std::uint64_t>(unswept_, sweep_per_burst_);
+        if (share == 0) return;
+        unswept_ -= share;
+        (void)flows_->sweep(static_cast<std::size_t>(share), burst_.now);
+    }
+
+    /// Short beside every timeout, and long enough that the sweep of a table of any size costs the path nothing.
+    static constexpr std::chrono::milliseconds sweep_pass{4000};
+
     Table* flows_;
     std::unique_ptr<affinity_type> own_clients_; ///< null: they are shared
     service_reader services_;
     std::size_t cut_size_;
     std::size_t sweep_per_burst_;
+    flow_time swept_to_{};
+    std::uint64_t unswept_ = 0; ///< records
     burst_context burst_;
     verdict_counters verdicts_;
-    struct cards {
-        packet_card<P, ipv4> as_ipv4;
-        packet_card<P, ipv6> as_ipv6;
-    };
-    std::array<cards, burst_size> cards_{};
+    static constexpr std::array<outcome, burst_size> nothing_yet{};
     std::array<outcome, burst_size> outcomes_{};
+    std::array<packet_card<P, ipv4>, burst_size> cards4_{};
+    std::array<packet_card<P, ipv6>, burst_size> cards6_{};
     path path_;
 };
 

@@ -1,6 +1,8 @@
 #pragma once
 
 #include "kubeproxy/dataplane/burst.hpp"
+#include "kubeproxy/dataplane/context.hpp"
+#include "kubeproxy/dataplane/related.hpp"
 #include "kubeproxy/dataplane/routed.hpp"
 #include "kubeproxy/nat/icmp_error.hpp"
 #include "kubeproxy/nat/rewrite.hpp"
@@ -12,32 +14,46 @@ namespace kubeproxy::inline v0_2 {
 template <packet_buffer P>
 class rewrite_stage {
   public:
-    explicit rewrite_stage(translation_settings const& settings) noexcept : settings_{settings} {}
+    rewrite_stage(burst_context const& burst, translation_settings const& settings) noexcept
+        : burst_{&burst}, settings_{settings} {}
 
     template <ip_version From, ip_version To>
-    step<refused<P, From>> operator()(routed<P, From, To>& r) const noexcept {
-        auto& packet = *r.card->packet;
-        auto const result = rewriter<From, To>{settings_}(packet, r.card->headers, r.after, r.changes);
-        if constexpr (std::same_as<From, ipv4> && std::same_as<To, ipv6>)
-            r.card->result->is_oversized = result.done() && gso_size_of(packet) == 0 &&
-                                           plan_split(packet.bytes(), detail::cut_size(settings_)).pieces > 1;
-        return settle(*r.card, result);
+    [[gnu::always_inline]] step<refused<P, From>> operator()(routed<P, From, To>& r) const noexcept {
+        auto& card = *r.card;
+        rewriter<From, To> const rewrite{settings_};
+        bool const done = card.headers.is_plain &&
+                          rewrite.rewrite_plain(*card.packet, card.headers, card.template becomes<To>(), card.changes);
+        return done ? card.settle(verdict::forward()) : rewrite_closely(r);
     }
 
     template <ip_version From, ip_version To>
     step<refused<P, From>> operator()(routed_error<P, From, To>& r) const noexcept {
-        return settle(*r.card, rewriter<From, To>{settings_}.error(*r.card->packet, r.card->headers, r.after));
+        auto& card = *r.card;
+        auto const mapping = related_mapping(card.headers, card.key, card.template becomes<To>(), *burst_->services);
+        return settle(card, rewriter<From, To>{settings_}.error(*card.packet, card.headers, mapping));
     }
 
   private:
+    template <ip_version From, ip_version To>
+    [[gnu::noinline]] step<refused<P, From>> rewrite_closely(routed<P, From, To>& r) const noexcept {
+        auto& card = *r.card;
+        auto const result =
+            rewriter<From, To>{settings_}(*card.packet, card.headers, card.template becomes<To>(), card.changes);
+        if constexpr (std::same_as<From, ipv4> && std::same_as<To, ipv6>)
+            card.result->is_oversized = result.done() && gso_size_of(*card.packet) == 0 &&
+                                        plan_split(card.packet->bytes(), detail::cut_size(settings_)).pieces > 1;
+        return settle(card, result);
+    }
+
     template <ip_version V>
-    static step<refused<P, V>> settle(packet_card<P, V>& card, rewrite_result const& result) noexcept {
+    [[nodiscard]] static step<refused<P, V>> settle(packet_card<P, V>& card, rewrite_result const& result) noexcept {
         if (result.done()) return card.settle(verdict::forward());
         card.drop(result.why);
         if (!result.answer) return settled{};
-        return refused<P, V>{&card, *result.answer};
+        return refused<P, V>{card, *result.answer};
     }
 
+    burst_context const* burst_;
     translation_settings settings_;
 };
 

@@ -1,10 +1,6 @@
 #pragma once
 
-#include "kubeproxy/dataplane/outcome.hpp"
-#include "kubeproxy/dataplane/parse.hpp"
-#include "kubeproxy/flow/mapping.hpp"
-#include "kubeproxy/nat/icmp_error.hpp"
-#include "kubeproxy/nat/settings.hpp"
+#include "kubeproxy/dataplane/card.hpp"
 
 namespace kubeproxy::inline v0_2 {
 
@@ -12,18 +8,23 @@ namespace kubeproxy::inline v0_2 {
 template <packet_buffer P, ip_version From, ip_version To>
 struct routed {
     packet_card<P, From>* card;
-    tuple<To> after;
-    sum_changes changes;
 
-    routed(packet_card<P, From>& c, tuple<To> const& becomes, sum_changes sums) noexcept
-        : card{&c}, after{becomes}, changes{sums} {}
+    routed(packet_card<P, From>& c, tuple_words<To> const& after, sum_changes changes) noexcept : card{&c} {
+        store_words(c.template becomes<To>(), after);
+        c.changes = changes;
+    }
+    routed(packet_card<P, From>& c, tuple<To> const& after, sum_changes changes) noexcept
+        : routed{c, words_of(after), changes} {}
 };
 
-/// An ICMP error that knows what it, and the packet that it quotes, must become.
+/// An ICMP error that knows what a packet of its flow becomes that goes its way.
 template <packet_buffer P, ip_version From, ip_version To>
 struct routed_error {
     packet_card<P, From>* card;
-    error_mapping<To> after;
+
+    routed_error(packet_card<P, From>& c, tuple_words<To> const& after) noexcept : card{&c} {
+        store_words(c.template becomes<To>(), after);
+    }
 };
 
 /// A packet that is not forwarded, and whose sender the RFCs want told; its result is a drop, with the reason that a
@@ -31,7 +32,8 @@ struct routed_error {
 template <packet_buffer P, ip_version V>
 struct refused {
     packet_card<P, V>* card;
-    icmp_answer answer;
+
+    refused(packet_card<P, V>& c, icmp_answer const& answer) noexcept : card{&c} { c.answer = answer; }
 };
 
 } // namespace kubeproxy::inline v0_2

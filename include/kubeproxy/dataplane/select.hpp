@@ -12,7 +12,8 @@ namespace kubeproxy::inline v0_2 {
 template <packet_buffer P, ip_version V>
 struct chosen {
     packet_card<P, V>* card;
-    selection choice;
+
+    chosen(packet_card<P, V>& c, selection const& choice) noexcept : card{&c} { c.choice = choice; }
 };
 
 /// Without a flow: service -> policy -> affinity -> ring -> backend.
@@ -37,12 +38,12 @@ class select_stage {
         if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
         switch (choice.what) {
         case selection::decision::not_ours: return card.settle(verdict::pass());
-        case selection::decision::forward: return chosen<P, V>{&card, choice};
+        case selection::decision::forward: return chosen<P, V>{card, choice};
         case selection::decision::drop: return card.drop(choice.why);
         case selection::decision::reject: break;
         }
         card.drop(choice.why);
-        return refused<P, V>{&card, port_unreachable<V>()};
+        return refused<P, V>{card, port_unreachable<V>()};
     }
 
   private:

@@ -3,7 +3,6 @@
 #include "kubeproxy/dataplane/burst.hpp"
 #include "kubeproxy/dataplane/context.hpp"
 #include "kubeproxy/dataplane/parse.hpp"
-#include "kubeproxy/dataplane/related.hpp"
 #include "kubeproxy/dataplane/routed.hpp"
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/nat/reject.hpp"
@@ -63,58 +62,66 @@ class track_stage {
         auto& card = *l.card;
         auto const flow = flows_->find(card.key, card.hash, card.candidate);
         if (!flow) return unknown<P, V>{&card};
-        auto const event = event_of(card.headers);
-        auto const& body = flows_->body(flow);
-        if (flows_->is_expired(flow, burst_->now) || (is_opening(event) && is_closing(body.state()))) {
-            flows_->erase(flow);
-            return unknown<P, V>{&card};
-        }
-        describe(*card.result, flow, body);
-        if (!is_backend_current(body)) return without_backend(card, flow, event);
-        if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
-        if (flows_->leaves_as_ipv6(flow)) return follow<V, ipv6>(card, flow, event);
-        return follow<V, ipv4>(card, flow, event);
+        if constexpr (std::same_as<V, ipv4>)
+            if (!flow.is_wide()) return enter(card, flow, flows_->narrow(flow));
+        return enter(card, flow, flows_->wide(flow));
     }
 
   private:
-    static void describe(outcome& o, flow_ref flow, typename Table::body_type const& body) noexcept {
-        o.relation = flow.direction() == flow_direction::original ? flow_relation::original : flow_relation::reply;
-        o.masqueraded = body.is_masqueraded();
-        o.service = body.service;
-        o.backend = body.backend.load();
-    }
-
-    [[nodiscard]] bool is_backend_current(typename Table::body_type const& body) const noexcept {
-        return burst_->services != nullptr && burst_->services->is_current(body.backend.load(), body.generation.load());
+    template <ip_version V, class Record>
+    [[gnu::always_inline]] next<V> enter(packet_card<P, V>& card, flow_ref flow, Record& record) const noexcept {
+        auto const event = event_of(card.headers);
+        auto const& body = record.body;
+        if (body.is_expired(burst_->now) || (is_opening(event) && is_closing(body.state()))) [[unlikely]] {
+            flows_->erase(flow);
+            return unknown<P, V>{&card};
+        }
+        auto const service = body.service, backend = body.backend.load();
+        auto const relation =
+            flow.direction() == flow_direction::original ? flow_relation::original : flow_relation::reply;
+        *card.result = {
+            .relation = relation, .masqueraded = body.is_masqueraded(), .service = service, .backend = backend};
+        bool const is_current =
+            burst_->services != nullptr && burst_->services->is_current(backend, body.generation.load());
+        if (!is_current) [[unlikely]]
+            return without_backend(card, flow, event);
+        if (card.headers.flaw != drop_reason::none) [[unlikely]]
+            return card.drop(card.headers.flaw);
+        if constexpr (requires { record.template leaves_as<ipv6>(flow.direction()); })
+            if (record.is_ipv6(opposite(flow.direction()))) return follow<V, ipv6>(card, flow, record, event);
+        return follow<V, ipv4>(card, flow, record, event);
     }
 
     /// TCP cannot move to another backend: the flow ends here, and a SYN opens a new one. What has no connection
     /// looks for a backend again.
     template <ip_version V>
-    next<V> without_backend(packet_card<P, V>& card, flow_ref flow, transport_event event) const noexcept {
+    [[gnu::noinline]] next<V> without_backend(packet_card<P, V>& card, flow_ref flow,
+                                              transport_event event) const noexcept {
         if (card.key.protocol == ip_protocol::tcp && !is_opening(event)) {
             card.drop(drop_reason::backend_removed);
-            return refused<P, V>{&card, port_unreachable<V>()};
+            return refused<P, V>{card, port_unreachable<V>()};
         }
         flows_->erase(flow);
         *card.result = {};
         return unknown<P, V>{&card};
     }
 
-    template <ip_version V, ip_version To>
-    next<V> follow(packet_card<P, V>& card, flow_ref flow, transport_event event) const noexcept {
-        auto const after = flows_->template leaves_as<To>(flow);
-        if (card.headers.what == content::icmp_error) {
+    template <ip_version V, ip_version To, class Record>
+    [[gnu::always_inline]] next<V> follow(packet_card<P, V>& card, flow_ref flow, Record& record,
+                                          transport_event event) const noexcept {
+        auto const after = record.template leaves_as<To>(flow.direction());
+        if (card.headers.what == content::icmp_error) [[unlikely]] {
             card.result->relation = flow_relation::related;
-            return routed_error<P, V, To>{&card,
-                                          related_mapping<V, To>(card.headers, card.key, after, *burst_->services)};
+            return routed_error<P, V, To>{card, after};
         }
-        auto& body = flows_->body(flow);
-        auto const& limits = burst_->services->lifetimes_of(body.service);
-        flows_->touch(flow, burst_->now, event, static_cast<std::uint32_t>(card.headers.bytes.size()), limits);
-        sum_changes changes{body.network_change, body.transport_change};
-        if (flow.direction() == flow_direction::reply) changes = opposite(changes);
-        return next<V>{std::in_place_type<routed<P, V, To>>, card, after, changes};
+        auto const& body = record.body;
+        auto const limits_of = [this](std::uint32_t service) -> timeouts const& {
+            return burst_->services->lifetimes_of(service);
+        };
+        Table::touch(record, flow.direction(), burst_->now, event,
+                     static_cast<std::uint32_t>(card.headers.bytes.size()), limits_of);
+        sum_changes const changes{body.network_change, body.transport_change};
+        return routed<P, V, To>{card, after, towards(changes, flow.direction())};
     }
 
     Table* flows_;

@@ -8,7 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__SSE2__)
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
@@ -49,7 +51,7 @@ class slot_set {
     constexpr explicit slot_set(std::uint32_t lanes) noexcept : lanes_{lanes} {}
     [[nodiscard]] constexpr explicit operator bool() const noexcept { return lanes_ != 0; }
     [[nodiscard]] constexpr std::size_t first() const noexcept {
-        return static_cast<std::size_t>(std::countr_zero(lanes_) - 3) / 2;
+        return static_cast<std::size_t>(std::countr_zero(lanes_)) / 2 - 1;
     }
     constexpr void drop_first() noexcept { lanes_ &= lanes_ - 1; }
     [[nodiscard]] friend constexpr bool operator==(slot_set, slot_set) noexcept = default;
@@ -59,28 +61,49 @@ class slot_set {
 };
 
 #if defined(__SSE2__)
-/// Four 32-bit lanes of a cache line.
+#if defined(__AVX2__)
+using line_part = __m256i; ///< eight 32-bit lanes of a cache line
+[[nodiscard, gnu::always_inline]] inline line_part load_plainly(line_part const* part) noexcept {
+    return _mm256_load_si256(part);
+}
+#else
+using line_part = __m128i; ///< four
+[[nodiscard, gnu::always_inline]] inline line_part load_plainly(line_part const* part) noexcept {
+    return _mm_load_si128(part);
+}
+#endif
+
+/// Those lanes of a line, of which it has 64 / sizeof(line_part).
 template <bool IsShared>
-[[nodiscard]] inline __m128i quarter_line(void const* line, std::size_t which) noexcept {
-    auto const* const quarter = static_cast<__m128i const*>(line) + which;
-    if constexpr (!IsShared) return _mm_load_si128(quarter);
+[[nodiscard, gnu::always_inline]] inline line_part load_part(void const* line, std::size_t which) noexcept {
+    auto const* const part = static_cast<line_part const*>(line) + which;
+    if constexpr (!IsShared) return load_plainly(part);
     // By hand, for other threads store to the line, and C++ has no vector of atomics. The processor has: an aligned
     // 8-byte word is never seen by halves (Intel SDM volume 3A section 9.1.1, AMD APM volume 2 section 7.3.2).
-    __m128i lanes;
+    line_part loaded;
 #if defined(__AVX__)
-    asm volatile("vmovdqa %1, %0" : "=x"(lanes) : "m"(*quarter));
+    asm volatile("vmovdqa %1, %0" : "=x"(loaded) : "m"(*part));
 #else
-    asm volatile("movdqa %1, %0" : "=x"(lanes) : "m"(*quarter));
+    asm volatile("movdqa %1, %0" : "=x"(loaded) : "m"(*part));
 #endif
-    return lanes;
+    return loaded;
 }
 /// A bit for each 32-bit lane of a cache line that is equal to `label`.
 template <bool IsShared>
-[[nodiscard]] inline std::uint32_t lanes_equal(void const* line, std::uint32_t label) noexcept {
+[[nodiscard, gnu::always_inline]] inline std::uint32_t lanes_equal(void const* line, std::uint32_t label) noexcept {
+#if defined(__AVX2__)
+    auto const wanted = _mm256_set1_epi32(static_cast<int>(label));
+    auto const half = [=](std::size_t i) {
+        auto const equal = _mm256_cmpeq_epi32(load_part<IsShared>(line, i), wanted);
+        return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(equal)));
+    };
+    return half(0) | half(1) << 8;
+#else
     auto const wanted = _mm_set1_epi32(static_cast<int>(label));
-    auto const quarter = [=](std::size_t i) { return _mm_cmpeq_epi32(quarter_line<IsShared>(line, i), wanted); };
+    auto const quarter = [=](std::size_t i) { return _mm_cmpeq_epi32(load_part<IsShared>(line, i), wanted); };
     auto const low = _mm_packs_epi32(quarter(0), quarter(1)), high = _mm_packs_epi32(quarter(2), quarter(3));
     return static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_packs_epi16(low, high)));
+#endif
 }
 #endif
 

@@ -54,8 +54,14 @@ class flow_directory {
     [[nodiscard]] flow_ref candidate(std::uint64_t hash) const noexcept { return index_.candidate(hash); }
 
     template <ip_version V>
-    [[nodiscard]] flow_ref find(tuple<V> const& t, std::uint64_t hash, flow_ref hint = {}) const noexcept {
-        if (hint && records_.is_of(t, hint)) return hint;
+    [[nodiscard, gnu::always_inline]] flow_ref find(tuple<V> const& t, std::uint64_t hash,
+                                                    flow_ref hint = {}) const noexcept {
+        if (hint && records_.is_of(t, hint)) [[likely]]
+            return hint;
+        return search(t, hash);
+    }
+    template <ip_version V>
+    [[nodiscard, gnu::noinline]] flow_ref search(tuple<V> const& t, std::uint64_t hash) const noexcept {
         return index_.find(hash, [&](flow_ref ref) { return records_.is_of(t, ref); });
     }
 
@@ -99,8 +105,8 @@ class flow_directory {
     };
 
     [[nodiscard]] hash_pair hashes(flow_ref ref) const noexcept {
-        return records_.visit_tuples(ref, [this](auto const& original, auto const& translated) {
-            return hash_pair{hash_(original), hash_(towards(translated, flow_direction::reply))};
+        return records_.visit_shown(ref, [this](auto const& original, auto const& reply) {
+            return hash_pair{hash_(original), hash_(reply)};
         });
     }
     template <ip_version V>

@@ -26,6 +26,11 @@ class flow_time {
         auto const difference = milliseconds_ - then.milliseconds_;
         return difference < 0x8000'0000u ? difference : 0u;
     }
+    /// Whether `milliseconds`, which is below 2^31, have passed since `then`: since(then) >= milliseconds.
+    [[nodiscard]] constexpr bool is_after(flow_time then, std::uint32_t milliseconds) const noexcept {
+        auto const difference = static_cast<std::int32_t>(milliseconds_ - then.milliseconds_);
+        return difference >= static_cast<std::int32_t>(milliseconds) || milliseconds == 0;
+    }
     [[nodiscard]] friend constexpr bool operator==(flow_time, flow_time) noexcept = default;
 
   private:

@@ -95,7 +95,7 @@ class basic_flow_hash {
     constexpr explicit basic_flow_hash(std::uint64_t seed) noexcept : secrets_{detail::secrets_from(seed)} {}
 
     template <ip_version V>
-    [[nodiscard]] constexpr std::uint64_t operator()(tuple<V> const& t) const noexcept {
+    [[nodiscard, gnu::always_inline]] constexpr std::uint64_t operator()(tuple<V> const& t) const noexcept {
         return Mixing::mix(words_of(t), secrets_);
     }
 

@@ -4,6 +4,7 @@
 #include "kubeproxy/wire/packet.hpp"
 
 #include <array>
+#include <bit>
 #include <chrono>
 #include <cstdint>
 
@@ -79,8 +80,8 @@ enum class transport_event : std::uint8_t {
 }
 
 template <ip_version V>
-[[nodiscard]] inline transport_event event_of(parsed<V> const& p) noexcept {
-    if (p.what != content::ports) return transport_event::packet;
+[[nodiscard, gnu::always_inline]] inline transport_event event_of(parsed<V> const& p) noexcept {
+    if (p.protocol == ip_protocol::udp || p.what != content::ports) return transport_event::packet;
     if (p.protocol == ip_protocol::tcp) return tcp_event(load_be<std::uint8_t>(p.payload(), tcp_at::flags));
     if (p.protocol == ip_protocol::sctp && p.payload().size() > sctp_at::first_chunk_type)
         return sctp_event(load_be<std::uint8_t>(p.payload(), sctp_at::first_chunk_type));
@@ -247,7 +248,8 @@ constexpr flow_state advance_by_rule(flow_state s, flow_direction d, transport_e
 }
 
 inline constexpr auto states = static_cast<std::size_t>(flow_state::count_);
-inline constexpr auto events = static_cast<std::size_t>(transport_event::count_);
+/// A power of two, so that a place in the table is found without a multiplication.
+inline constexpr auto events = std::bit_ceil(static_cast<std::size_t>(transport_event::count_));
 inline constexpr auto transitions = [] {
     std::array<flow_state, states * events * 2> next{};
     for (std::size_t i = 0; i < next.size(); ++i)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kubeproxy/flow/flow_ref.hpp"
 #include "kubeproxy/flow/tuple.hpp"
 #include "kubeproxy/wire/checksum.hpp"
 
@@ -31,9 +32,13 @@ template <ip_version From, ip_version To>
             .transport = sum_change(old_network + detail::port_sum(before), new_network + detail::port_sum(after))};
 }
 
-/// What the way back adds.
-[[nodiscard]] constexpr sum_changes opposite(sum_changes changes) noexcept {
-    return {.network = opposite(changes.network), .transport = opposite(changes.transport)};
+/// What packets of the direction `d` get where those of the original direction get `changes`: the same or its
+/// opposite, without a branch, for which direction comes next cannot be foreseen.
+[[nodiscard, gnu::always_inline]] constexpr sum_changes towards(sum_changes changes, flow_direction d) noexcept {
+    auto const mask = static_cast<std::uint16_t>(0u - static_cast<unsigned>(d));
+    return {.network = static_cast<std::uint16_t>(changes.network ^ mask),
+            .transport = static_cast<std::uint16_t>(changes.transport ^ mask)};
 }
+static_assert(towards({0x1234, 0x5678}, flow_direction::reply).network == opposite(0x1234));
 
 } // namespace kubeproxy::inline v0_2

@@ -15,13 +15,13 @@
 /// What a table keeps of a connection: one record for both directions.
 ///
 ///   narrow (IPv4 on both sides), one cache line      wide (IPv6 on a side), two
-///   0   original   client -> VIP                     0   original, 40 bytes
-///   16  translated client -> backend                 40  translated, 40 bytes
+///   0   original  client -> VIP                      0   original, 40 bytes
+///   16  reply     backend -> client                  40  reply, 40 bytes
 ///   32  flow_body                                    80  flow_body
 ///                                                    112 bytes per direction
 ///
-/// A packet of the original direction shows `original` and leaves as `translated`; one of the reply direction
-/// shows `translated.mirrored()` and leaves as `original.mirrored()`.
+/// Each tuple is what a packet of that direction shows, so that a lookup compares it as it stands. A packet leaves as
+/// the mirror of what the other direction shows.
 namespace kubeproxy::inline v0_2 {
 
 namespace flow_flag {
@@ -52,35 +52,40 @@ struct flow_body {
     }
     [[nodiscard]] bool is_masqueraded() const noexcept { return (flags & flow_flag::masqueraded) != 0; }
     [[nodiscard]] bool is_expired(flow_time now) const noexcept {
-        return now.since(flow_time::of(last_seen.load())) >= timeout.load();
+        return now.is_after(flow_time::of(last_seen.load()), timeout.load());
     }
 };
 
 template <class Sharing>
 struct alignas(64) narrow_record {
-    std::array<tuple<ipv4>, 2> tuples; ///< original, translated
+    std::array<tuple<ipv4>, 2> shown; ///< by direction
     flow_body<Sharing> body;
 
     template <ip_version V>
         requires std::same_as<V, ipv4>
-    [[nodiscard]] tuple<V> const& tuple_of(flow_direction d) const noexcept { return tuples[number(d)]; }
+    [[nodiscard]] tuple<V> const& shown_in(flow_direction d) const noexcept { return shown[number(d)]; }
     /// The packet's tuple is this record's in that direction.
-    [[nodiscard]] bool shows(tuple<ipv4> const& t, flow_direction d) const noexcept {
-        return are_equal(words_of(tuples[number(d)]), towards(words_of(t), d));
+    [[nodiscard, gnu::always_inline]] bool shows(tuple<ipv4> const& t, flow_direction d) const noexcept {
+        return are_equal(words_of(shown[number(d)]), words_of(t));
     }
     [[nodiscard]] bool shows(tuple<ipv6> const&, flow_direction) const noexcept { return false; }
+    /// What a packet of this direction becomes.
+    template <ip_version V>
+        requires std::same_as<V, ipv4>
+    [[nodiscard, gnu::always_inline]] tuple_words<V> leaves_as(flow_direction d) const noexcept {
+        return mirrored(words_of(shown[number(opposite(d))]));
+    }
+    [[nodiscard]] static constexpr bool is_ipv6(flow_direction) noexcept { return false; }
     void add_bytes(flow_direction, std::uint32_t) noexcept {}
     void forget_bytes() noexcept {}
 
-    void set_tuples(tuple<ipv4> const& original, tuple<ipv4> const& translated) noexcept {
-        tuples = {original, translated};
-    }
+    void set_shown(tuple<ipv4> const& original, tuple<ipv4> const& reply) noexcept { shown = {original, reply}; }
 };
 
 template <class Sharing>
 struct alignas(128) wide_record {
     using slot = std::array<std::byte, sizeof(tuple<ipv6>)>;
-    std::array<slot, 2> tuples; ///< each tuple<ipv4> or tuple<ipv6>, as the flags say
+    std::array<slot, 2> shown; ///< by direction: tuple<ipv4> or tuple<ipv6>, as the flags say
     flow_body<Sharing> body;
     std::array<typename Sharing::template cell<std::uint64_t>, 2> bytes; ///< by direction
 
@@ -89,14 +94,20 @@ struct alignas(128) wide_record {
     }
     /// \pre is_ipv6(d) says V
     template <ip_version V>
-    [[nodiscard]] tuple<V> tuple_of(flow_direction d) const noexcept {
+    [[nodiscard]] tuple<V> shown_in(flow_direction d) const noexcept {
         assert(is_ipv6(d) == (std::same_as<V, ipv6>));
-        return load_object<tuple<V>>(tuples[number(d)], 0);
+        return load_object<tuple<V>>(shown[number(d)], 0);
     }
     template <ip_version V>
-    [[nodiscard]] bool shows(tuple<V> const& t, flow_direction d) const noexcept {
+    [[nodiscard, gnu::always_inline]] bool shows(tuple<V> const& t, flow_direction d) const noexcept {
         if (is_ipv6(d) != std::same_as<V, ipv6>) return false;
-        return are_equal(load_object<tuple_words<V>>(tuples[number(d)], 0), towards(words_of(t), d));
+        return are_equal(load_words<V>(shown[number(d)]), words_of(t));
+    }
+    /// What a packet of this direction becomes. \pre is_ipv6(opposite(d)) says V
+    template <ip_version V>
+    [[nodiscard, gnu::always_inline]] tuple_words<V> leaves_as(flow_direction d) const noexcept {
+        assert(is_ipv6(opposite(d)) == (std::same_as<V, ipv6>));
+        return mirrored(load_words<V>(shown[number(opposite(d))]));
     }
     void add_bytes(flow_direction d, std::uint32_t more) noexcept {
         auto& sum = bytes[number(d)];
@@ -106,10 +117,10 @@ struct alignas(128) wide_record {
         for (auto& sum : bytes) sum.store(0);
     }
 
-    template <ip_version O, ip_version T>
-    void set_tuples(tuple<O> const& original, tuple<T> const& translated) noexcept {
-        store_object(tuples[0], 0, original);
-        store_object(tuples[1], 0, translated);
+    template <ip_version O, ip_version R>
+    void set_shown(tuple<O> const& original, tuple<R> const& reply) noexcept {
+        store_object(shown[0], 0, original);
+        store_object(shown[1], 0, reply);
     }
 };
 

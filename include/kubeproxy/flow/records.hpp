@@ -45,29 +45,29 @@ class flow_records {
 
     /// A live flow whose packets show `t` in the direction of `ref`.
     template <ip_version V>
-    [[nodiscard]] bool is_of(tuple<V> const& t, flow_ref ref) const noexcept {
+    [[nodiscard, gnu::always_inline]] bool is_of(tuple<V> const& t, flow_ref ref) const noexcept {
         if (ref.is_wide()) return wide(ref).shows(t, ref.direction()) && wide(ref).body.raw_state.load() != 0;
         if constexpr (std::same_as<V, ipv4>)
             return narrow(ref).shows(t, ref.direction()) && narrow(ref).body.raw_state.load() != 0;
         else
             return false;
     }
-    /// The original or the translated tuple. \pre it is of that version
+    /// What a packet of this direction shows. \pre it is of that version
     template <ip_version V>
-    [[nodiscard]] tuple<V> tuple_of(flow_ref ref, flow_direction d) const noexcept {
+    [[nodiscard]] tuple<V> shown_in(flow_ref ref, flow_direction d) const noexcept {
         if constexpr (std::same_as<V, ipv4>)
-            if (!ref.is_wide()) return narrow(ref).tuples[number(d)];
-        return wide(ref).template tuple_of<V>(d);
+            if (!ref.is_wide()) return narrow(ref).template shown_in<V>(d);
+        return wide(ref).template shown_in<V>(d);
     }
     [[nodiscard]] bool is_ipv6(flow_ref ref, flow_direction d) const noexcept {
         return ref.is_wide() && wide(ref).is_ipv6(d);
     }
-    /// Calls f(original, translated) with the tuples in their versions.
+    /// Calls f(original, reply) with what packets of the directions show, in their versions.
     template <class F>
-    decltype(auto) visit_tuples(flow_ref ref, F f) const {
+    decltype(auto) visit_shown(flow_ref ref, F f) const {
         using enum flow_direction;
         auto const with = [&]<ip_version O, ip_version T>(O, T) -> decltype(auto) {
-            return f(tuple_of<O>(ref, original), tuple_of<T>(ref, reply));
+            return f(shown_in<O>(ref, original), shown_in<T>(ref, reply));
         };
         if (is_ipv6(ref, original)) return is_ipv6(ref, reply) ? with(ipv6{}, ipv6{}) : with(ipv6{}, ipv4{});
         return is_ipv6(ref, reply) ? with(ipv4{}, ipv6{}) : with(ipv4{}, ipv4{});

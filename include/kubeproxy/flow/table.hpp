@@ -84,12 +84,18 @@ class basic_flow_table {
     /// The tuple with which a packet of this direction leaves. \pre leaves_as_ipv6(ref) says V
     template <ip_version V>
     [[nodiscard]] tuple<V> leaves_as(flow_ref ref) const noexcept {
-        return towards(flows_.records().template tuple_of<V>(ref, opposite(ref.direction())), ref.direction());
+        return flows_.records().template shown_in<V>(ref, opposite(ref.direction())).mirrored();
     }
+    /// \pre !ref.is_wide()
+    [[nodiscard]] auto& narrow(flow_ref ref) noexcept { return flows_.records().narrow(ref); }
+    /// \pre ref.is_wide()
+    [[nodiscard]] auto& wide(flow_ref ref) noexcept { return flows_.records().wide(ref); }
     /// Calls f(original, translated) with the flow's tuples in their versions.
     template <class F>
     decltype(auto) visit_tuples(flow_ref ref, F f) const {
-        return flows_.records().visit_tuples(ref, f);
+        return flows_.records().visit_shown(ref, [&f](auto const& original, auto const& reply) -> decltype(auto) {
+            return f(original, reply.mirrored());
+        });
     }
 
     /// Enters a flow whose packets show `original` and leave as `translated`. An expired flow in the way ends.
@@ -100,19 +106,38 @@ class basic_flow_table {
     /// largest wait.
     template <ip_version T>
     void prefetch_insert(tuple<T> const& translated) const noexcept {
-        prefetch_bucket(hash(towards(translated, flow_direction::reply)));
+        prefetch_bucket(hash(translated.mirrored()));
     }
     /// No live flow's replies look like replies to `translated`.
     template <ip_version T>
     [[nodiscard]] bool reply_is_free(tuple<T> const& translated, flow_time now) const noexcept {
-        auto const ref = find(towards(translated, flow_direction::reply));
+        auto const ref = find(translated.mirrored());
         return !ref || is_expired(ref, now);
     }
 
     [[nodiscard]] bool is_expired(flow_ref ref, flow_time now) const noexcept { return body(ref).is_expired(now); }
     /// Records a packet of the flow: when, how long, and what it means for the state.
     void touch(flow_ref ref, flow_time now, transport_event event, std::uint32_t bytes,
-               timeouts const& limits) noexcept;
+               timeouts const& limits) noexcept {
+        auto const limits_of = [&](std::uint32_t) -> timeouts const& { return limits; };
+        if (ref.is_wide()) return touch(wide(ref), ref.direction(), now, event, bytes, limits_of);
+        touch(narrow(ref), ref.direction(), now, event, bytes, limits_of);
+    }
+    /// The same for a record that visit_record() gave. `limits_of(service)` is asked only where the state changes.
+    template <class Record, class LimitsOf>
+    [[gnu::always_inline]] static void touch(Record& record, flow_direction d, flow_time now, transport_event event,
+                                             std::uint32_t bytes, LimitsOf&& limits_of) noexcept {
+        auto& b = record.body;
+        b.last_seen.store(now.milliseconds());
+        auto& packets = b.packets[number(d)];
+        packets.store(packets.load() + 1);
+        record.add_bytes(d, bytes);
+        auto const raw = b.raw_state.load();
+        auto const before = b.state(), after = advance(before, d, event);
+        if (after == before || raw != static_cast<std::uint8_t>(before)) return; // unfinished: its inserter's to change
+        if (b.raw_state.replace(raw, static_cast<std::uint8_t>(after)))
+            b.timeout.store(to_milliseconds(timeout_of(after, limits_of(b.service))));
+    }
     /// Ends a flow, both directions; false when it had ended.
     bool erase(flow_ref ref) noexcept { return flows_.end(ref, flow_end::erased); }
     /// Ends what has expired among the next `budget` records, and fetches those after them: 1-2 ns a record, and
@@ -174,26 +199,11 @@ using flow_table = basic_flow_table<single_worker, huge_page_memory>;
 using shared_flow_table = basic_flow_table<shared_workers, huge_page_memory>;
 
 template <class S, class M, class H>
-void basic_flow_table<S, M, H>::touch(flow_ref ref, flow_time now, transport_event event, std::uint32_t bytes,
-                                      timeouts const& limits) noexcept {
-    auto& b = body(ref);
-    b.last_seen.store(now.milliseconds());
-    auto& packets = b.packets[number(ref.direction())];
-    packets.store(packets.load() + 1);
-    if (ref.is_wide()) flows_.records().wide(ref).add_bytes(ref.direction(), bytes);
-    auto const raw = b.raw_state.load();
-    auto const before = b.state(), after = advance(before, ref.direction(), event);
-    if (after == before || raw != static_cast<std::uint8_t>(before)) return; // unfinished: its inserter's to change
-    if (b.raw_state.replace(raw, static_cast<std::uint8_t>(after)))
-        b.timeout.store(to_milliseconds(timeout_of(after, limits)));
-}
-
-template <class S, class M, class H>
 template <ip_version O, ip_version T>
 void basic_flow_table<S, M, H>::fill(flow_ref ref, tuple<O> const& original, tuple<T> const& translated,
                                      new_flow const& what, flow_time now) noexcept {
     auto& record = flows_.records().template record<O, T>(ref);
-    record.set_tuples(original, translated);
+    record.set_shown(original, translated.mirrored());
     record.forget_bytes();
     auto& b = record.body;
     b.service = what.service;
@@ -213,7 +223,7 @@ template <class S, class M, class H>
 template <ip_version O, ip_version T>
 insert_result basic_flow_table<S, M, H>::insert(tuple<O> const& original, tuple<T> const& translated,
                                                 new_flow const& what, flow_time now) noexcept {
-    auto const reply = flows_.hashed(towards(translated, flow_direction::reply));
+    auto const reply = flows_.hashed(translated.mirrored());
     if constexpr (std::same_as<O, T>)
         if (original == reply.value) return {insert_outcome::reply_taken, {}}; // its own replies look like it
     flows_.prefetch(reply.hash);

@@ -35,6 +35,18 @@ static_assert(sizeof(tuple<ipv4>) == 16 && sizeof(tuple<ipv6>) == 40);
 static_assert(std::has_unique_object_representations_v<tuple<ipv4>> &&
               std::has_unique_object_representations_v<tuple<ipv6>>);
 
+/// A tuple as machine words, first to last.
+template <ip_version V>
+using tuple_words = std::array<std::uint64_t, sizeof(tuple<V>) / sizeof(std::uint64_t)>;
+
+/// Word by word: a processor that reads back as one what was just written in parts waits for all of it, and a compiler
+/// that copies a whole tuple does that.
+template <ip_version V>
+[[gnu::always_inline]] inline void store_words(tuple<V>& to, tuple_words<V> const& words) noexcept {
+    auto const bytes = std::as_writable_bytes(std::span{&to, 1});
+    for (std::size_t i = 0; i < words.size(); ++i) store_object(bytes, i * sizeof(std::uint64_t), words[i]);
+}
+
 namespace detail {
 
 /// What stands behind the addresses of a tuple, as one word.
@@ -47,17 +59,29 @@ namespace detail {
         return source << 48 | destination << 32 | p << 24;
 }
 
-/// The addresses of the IP header, which stand there as they do in a tuple, and `ends`. Whole words: a tuple is read
-/// back in words soon, and a processor that must put them together from bytes just written waits.
+/// The same of both ports as they stand in a header, read as one number.
+[[nodiscard, gnu::always_inline]] constexpr std::uint64_t ends_word(std::uint32_t ports,
+                                                                    std::uint8_t protocol) noexcept {
+    if constexpr (std::endian::native == std::endian::little)
+        return std::rotl(ports, 16) | std::uint64_t{protocol} << 32;
+    else
+        return std::uint64_t{ports} << 32 | std::uint64_t{protocol} << 24;
+}
+
+/// The addresses of the IP header, which stand there as they do in a tuple, and `ends`.
 template <ip_version V>
-[[nodiscard]] tuple<V> tuple_with(parsed<V> const& p, std::uint64_t ends) noexcept {
+[[nodiscard, gnu::always_inline]] inline tuple_words<V> words_with(parsed<V> const& p, std::uint64_t ends) noexcept {
     constexpr std::size_t at = std::same_as<V, ipv4> ? ipv4_view::at::source : ipv6_view::at::source;
     constexpr std::size_t count = 2 * sizeof(typename V::address) / sizeof(std::uint64_t);
-    std::array<std::uint64_t, count + 1> words{};
+    tuple_words<V> words{};
     for (std::size_t i = 0; i < count; ++i)
         words[i] = load_object<std::uint64_t>(p.bytes, at + i * sizeof(std::uint64_t));
     words[count] = ends;
-    return std::bit_cast<tuple<V>>(words);
+    return words;
+}
+template <ip_version V>
+[[nodiscard]] tuple<V> tuple_with(parsed<V> const& p, std::uint64_t ends) noexcept {
+    return std::bit_cast<tuple<V>>(words_with(p, ends));
 }
 
 template <ip_version V>
@@ -66,6 +90,13 @@ template <ip_version V>
 }
 
 } // namespace detail
+
+/// The tuple of a packet that parse_plain() took.
+template <ip_version V>
+[[nodiscard, gnu::always_inline]] inline tuple_words<V> words_of_plain(parsed<V> const& p) noexcept {
+    auto const ports = load_be<std::uint32_t>(p.bytes, V::minimum_header + ports_at::source);
+    return detail::words_with(p, detail::ends_word(ports, p.protocol));
+}
 
 /// The tuple that a packet shows; for an ICMP error that of the error itself, without ports.
 template <ip_version V>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/flow/tuple.hpp"
+#include "kubeproxy/flow/tuple_words.hpp"
 
 #include <algorithm>
 
@@ -82,6 +82,18 @@ inline void store_addresses(mutable_byte_span bytes, ipv6::address const& source
     using at = ipv6_view::at;
     store_object(bytes, at::source, source);
     store_object(bytes, at::destination, destination);
+}
+
+template <ip_version V>
+[[gnu::always_inline]] inline void store_addresses(mutable_byte_span bytes, tuple<V> const& t,
+                                                   std::uint16_t network_change) noexcept {
+    constexpr auto at = std::same_as<V, ipv4> ? ipv4_view::at::source : ipv6_view::at::source;
+    auto const words = words_of(t);
+    for (std::size_t i = 0; i + 1 < words.size(); ++i) store_object(bytes, at + i * sizeof(std::uint64_t), words[i]);
+    if constexpr (std::same_as<V, ipv4>) {
+        constexpr auto checksum = ipv4_view::at::checksum;
+        store_be(bytes, checksum, checksum_plus(load_be<std::uint16_t>(bytes, checksum), network_change));
+    }
 }
 
 /// ICMP has a number in each family; every other protocol keeps its own.

@@ -39,6 +39,7 @@ class rewriter {
     template <packet_buffer P>
     rewrite_result operator()(P& packet, parsed<From> const& p, tuple<To> const& after,
                               sum_changes changes) const noexcept {
+        if (p.is_plain && rewrite_plain(packet, p, after, changes)) return {};
         auto const state = transport_checksum_of(packet);
         if (auto const why = detail::refusal_of(p, after, state); why != drop_reason::none)
             return {why, detail::answer_to(p, why)};
@@ -57,6 +58,27 @@ class rewriter {
             if (settings_.decrement_ttl) detail::decrement_hops(p);
         }
         return {};
+    }
+
+    /// The same for a packet that is_plain, where nothing stands against its translation. False, and nothing is done,
+    /// where something might: operator() finds out.
+    template <packet_buffer P>
+    [[nodiscard, gnu::always_inline]] bool rewrite_plain(P& packet, parsed<From> const& p, tuple<To> const& after,
+                                                         sum_changes changes) const noexcept {
+        assert(p.is_plain);
+        if (transport_checksum_of(packet) != checksum_state::complete || detail::is_used_up(p, settings_)) return false;
+        auto const segment = p.bytes.subspan(From::minimum_header);
+        if constexpr (changes_family)
+            if (!detail::fits_plainly(p, gso_size_of(packet), packet.headroom(), settings_)) return false;
+        if (!detail::rewrite_plain_ports(segment, p.protocol, after, changes.transport)) return false;
+        if constexpr (changes_family) {
+            detail::replace_header(packet, p, after, To::minimum_header, settings_);
+        } else {
+            packet.truncate(p.bytes.size());
+            detail::store_addresses(p.bytes, after, changes.network);
+            if (settings_.decrement_ttl) detail::decrement_hops(p);
+        }
+        return true;
     }
 
     /// Rewrites an ICMP error, and what it quotes, as `m` says; every view of it is void then.

@@ -56,6 +56,20 @@ template <ip_version V>
     return {.size = ipv4::minimum_header};
 }
 
+/// Whether a packet that is_plain becomes one of the other family as it is: undamaged, not cut, with room for it.
+[[nodiscard, gnu::always_inline]] inline bool fits_plainly(parsed<ipv4> const& p, std::size_t gso_size,
+                                                           std::size_t headroom,
+                                                           translation_settings const& settings) noexcept {
+    auto const longest = std::min<std::size_t>(settings.lowest_ipv6_mtu, settings.ipv6_mtu) - header_difference;
+    return gso_size == 0 && p.bytes.size() <= longest && headroom >= header_difference &&
+           fold(sum_of(p.bytes.first(ipv4::minimum_header))) == 0xffff;
+}
+[[nodiscard, gnu::always_inline]] inline bool fits_plainly(parsed<ipv6> const& p, std::size_t gso_size, std::size_t,
+                                                           translation_settings const& settings) noexcept {
+    auto const longest = std::max<std::size_t>(settings.ipv4_mtu, always_cuttable) + header_difference;
+    return gso_size == 0 && p.bytes.size() <= longest;
+}
+
 /// What says so to the sender: Fragmentation Needed (RFC 1191 section 4), Packet Too Big (RFC 4443 section 3.2).
 template <ip_version V>
 [[nodiscard]] constexpr icmp_answer too_long_for(std::size_t mtu) noexcept {

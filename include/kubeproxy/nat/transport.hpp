@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kubeproxy/flow/mapping.hpp"
+#include "kubeproxy/flow/tuple_words.hpp"
 #include "kubeproxy/wire/crc32c.hpp"
 #include "kubeproxy/wire/packet_buffer.hpp"
 
@@ -9,8 +10,10 @@ namespace kubeproxy::inline v0_2::detail {
 
 /// Both ports as they stand in the header.
 template <ip_version V>
-[[nodiscard]] constexpr std::uint32_t port_word(tuple<V> const& t) noexcept {
-    return std::uint32_t{t.source_port} << 16 | t.destination_port;
+[[nodiscard, gnu::always_inline]] constexpr std::uint32_t port_word(tuple<V> const& t) noexcept {
+    if (std::is_constant_evaluated() || std::endian::native != std::endian::little)
+        return std::uint32_t{t.source_port} << 16 | t.destination_port;
+    return std::rotl(static_cast<std::uint32_t>(words_of(t).back()), 16); // one load
 }
 
 [[nodiscard]] inline std::uint16_t udp_checksum_after(std::uint16_t checksum, std::uint16_t change) noexcept {
@@ -49,6 +52,23 @@ void rewrite_ports(mutable_byte_span segment, std::uint8_t protocol, tuple<To> c
         store_be(segment, at, udp_checksum_after(checksum, changes.transport));
     else if constexpr (std::same_as<From, ipv4> && std::same_as<To, ipv6>)
         compute_udp_checksum(segment, after);
+}
+
+/// The same for a packet that is_plain, with a complete checksum; false, and nothing done, for UDP that has none.
+template <ip_version To>
+[[gnu::always_inline]] inline bool rewrite_plain_ports(mutable_byte_span segment, std::uint8_t protocol,
+                                                       tuple<To> const& after, std::uint16_t change) noexcept {
+    // No branch tells TCP from UDP: which comes next cannot be foreseen.
+    auto const is_udp = static_cast<std::uint32_t>(protocol == ip_protocol::udp);
+    auto const at = tcp_at::checksum - is_udp * (tcp_at::checksum - udp_at::checksum);
+    auto const checksum = load_be<std::uint16_t>(segment, at);
+    if ((checksum | (1u - is_udp)) == 0) [[unlikely]]
+        return false;
+    auto const next = checksum_plus(checksum, change);
+    auto const zero_becomes = static_cast<std::uint16_t>(0u - is_udp); // see udp_checksum()
+    store_be(segment, ports_at::source, port_word(after));
+    store_be(segment, at, next == 0 ? zero_becomes : next);
+    return true;
 }
 
 /// What the pseudo-header adds to the sum under an ICMP checksum, and takes from it: ICMPv6 covers one, ICMP does

@@ -51,7 +51,7 @@ class traffic_counters {
         auto& c = (*pieces_[index / piece].load(std::memory_order_acquire))[index % piece];
         add(c.packets, 1);
         add(c.bytes, bytes);
-        add(c.flows, flows);
+        if (flows != 0) add(c.flows, flows);
     }
 
     /// From any thread. Zero for what was not reserved.
@@ -72,7 +72,7 @@ class traffic_counters {
     }
 
   private:
-    struct cell {
+    struct alignas(32) cell {
         std::atomic<std::uint64_t> packets{0}, bytes{0}, flows{0};
     };
     using block = std::array<cell, piece>;

@@ -141,9 +141,9 @@ struct snapshot {
     }
     /// Whether `index` still is the backend that a flow was given.
     [[nodiscard]] bool is_current(std::uint32_t index, std::uint16_t its_generation) const noexcept {
-        if (index >= backend_count()) return false;
-        auto const now = status_of(index);
-        return now.in_use && now.generation == its_generation;
+        if (index >= status.size()) return false;
+        auto const& now = status[index];
+        return now.generation == its_generation && now.in_use;
     }
 };
 

@@ -64,8 +64,9 @@ template <std::size_t N>
 
 /// The checksum after the covered data's sum changed by `change` (RFC 1624 equation 3).
 [[nodiscard]] constexpr std::uint16_t checksum_plus(std::uint16_t checksum, std::uint16_t change) noexcept {
-    auto const sum = std::uint32_t{static_cast<std::uint16_t>(~checksum)} + change;
-    return static_cast<std::uint16_t>(~(sum + (sum >> 16))); // one carry at most
+    // The complement of a sum of complements is a difference, with an end-around borrow.
+    auto const difference = std::uint32_t{checksum} - change;
+    return static_cast<std::uint16_t>(difference + (difference >> 16));
 }
 
 /// The checksum after one 16-bit word of the covered data changed.

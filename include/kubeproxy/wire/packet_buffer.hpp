@@ -83,7 +83,7 @@ class span_packet {
     span_packet(mutable_byte_span memory, std::size_t headroom) noexcept
         : memory_{memory}, front_{headroom}, size_{memory.size() - headroom} {}
 
-    [[nodiscard]] mutable_byte_span bytes() const noexcept { return memory_.subspan(front_, size_); }
+    [[nodiscard]] mutable_byte_span bytes() const noexcept { return {memory_.data() + front_, size_}; }
     [[nodiscard]] std::size_t headroom() const noexcept { return front_; }
     void grow_front(std::size_t n) noexcept {
         assert(n <= front_);

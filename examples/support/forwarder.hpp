@@ -29,6 +29,8 @@ struct forwarder_settings {
     std::size_t mtu = router_link::default_mtu;
     proxied_addresses answer_for = proxied_addresses::none;
     std::string capture; ///< empty: none
+    /// How long a worker looks again before it sleeps: to be woken costs more than that, and frames come in trains.
+    std::chrono::microseconds busy_poll{50};
 };
 
 /// A router whose data plane is the library: TAP devices, workers, and the control path. Everything but start() and
@@ -144,7 +146,7 @@ class forwarder {
                         if (other.get() != &from) other->hear(what);
                 };
             workers_.push_back(std::make_unique<worker>(shared, path, worker_queues{std::move(queues), capture_.get()},
-                                                        std::move(tell_others)));
+                                                        settings.busy_poll, std::move(tell_others)));
         }
     }
 

@@ -47,9 +47,12 @@ class worker {
     };
     using tell = std::function<void(worker&, news const&)>;
 
-    worker(shared_data_plane const& shared, packet_path_settings const& settings, worker_queues queues, tell tell_all)
+    /// \param linger how long it looks again before it sleeps
+    worker(shared_data_plane const& shared, packet_path_settings const& settings, worker_queues queues,
+           std::chrono::nanoseconds linger, tell tell_all)
         : flows_{&shared.flows}, reader_{shared.services}, queues_{std::move(queues)}, tell_{std::move(tell_all)},
-          path_{shared, settings, queues_, told{this}}, wake_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)} {
+          path_{shared, settings, queues_, told{this}}, linger_{linger}, wake_{
+                                                                             ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)} {
         if (!wake_) throw std::system_error{errno, std::generic_category(), "eventfd"};
     }
     worker(worker const&) = delete;
@@ -105,8 +108,6 @@ class worker {
             if (self->tell_) self->tell_(*self, {link, address, mac});
         }
     };
-    /// How long it looks again before it sleeps: to be woken costs more than that, and frames come in trains.
-    static constexpr auto linger = std::chrono::microseconds{50};
     static constexpr auto tick_time = std::chrono::milliseconds{100};
     /// Of the flow table, looked at with each tick for what has expired; bursts look at some, too.
     static constexpr std::size_t sweep = 4096;
@@ -123,7 +124,7 @@ class worker {
             auto const time = now();
             if (time >= next_tick_) tick(time);
             if (is_busy)
-                awake_until_ = time + linger;
+                awake_until_ = time + linger_;
             else if (time < awake_until_)
                 std::this_thread::yield();
             else
@@ -168,7 +169,8 @@ class worker {
         ::poll(waited.data(), waited.size(), tick_time.count());
         for (std::size_t link = 0; link < queues_.size(); ++link) {
             bool const is_gone = (waited[link + 1].revents & (POLLERR | POLLNVAL)) != 0;
-            if (is_gone && (waited[link + 1].revents & POLLIN) == 0) std::this_thread::sleep_for(tick_time);
+            if (is_gone && (waited[link + 1].revents & POLLIN) == 0)
+                std::this_thread::sleep_for(std::chrono::milliseconds{1});
         }
     }
 
@@ -193,6 +195,7 @@ class worker {
     worker_queues queues_;
     tell tell_;
     packet_path<worker_queues, told> path_;
+    std::chrono::nanoseconds linger_;
     file_descriptor wake_;
     std::vector<pollfd> waited_;
     std::chrono::nanoseconds next_tick_{};

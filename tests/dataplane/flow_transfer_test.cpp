@@ -80,7 +80,7 @@ unsigned source_port(octets const& p) {
     return std::to_integer<unsigned>(p[at]) << 8 | std::to_integer<unsigned>(p[at + 1]);
 }
 
-constexpr unsigned syn = 0x02, syn_ack = 0x12, ack = 0x10, fin = 0x11;
+constexpr unsigned syn = 0x02, syn_ack = 0x12, ack = 0x10;
 
 /// Opens a connection; the port that the pod sees.
 unsigned establish(testbed& bed, translation const& t, std::chrono::nanoseconds now = 0s, unsigned port = 4711) {

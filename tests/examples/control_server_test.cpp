@@ -33,8 +33,7 @@ std::string temporary_socket() {
 class served : public testing::Test {
   protected:
     void start(control_limits limits = {}) {
-        server_.emplace(
-            context_, path_, [this](std::string_view line) { return said(line); }, limits);
+        server_.emplace(context_, path_, said, limits);
         thread_ = std::thread{[this] { context_.run(); }};
     }
     ~served() override {

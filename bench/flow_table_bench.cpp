@@ -1,19 +1,17 @@
 #include "kubeproxy/flow/table.hpp"
 
+#include "support/flow_tuples.hpp"
+
 #include <array>
 #include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <random>
+#include <memory>
 #include <type_traits>
 #include <vector>
 
 #include <benchmark/benchmark.h>
-
-#if __has_include(<boost/unordered/unordered_flat_map.hpp>)
-#include <boost/unordered/unordered_flat_map.hpp>
-#endif
 
 // A row is named after its table: the number of flows in it. Time is per packet, not per burst.
 
@@ -27,30 +25,13 @@ using kubeproxy::ipv4;
 using kubeproxy::ipv6;
 using kubeproxy::new_flow;
 using kubeproxy::tuple;
+using kubeproxy::bench::original;
+using kubeproxy::bench::random_packets;
+using kubeproxy::bench::translated;
 
 constexpr std::size_t burst_size = 32;
 constexpr new_flow established{.state = kubeproxy::flow_state::udp_replied, .timeout = 3600s};
 constexpr new_flow half_open{.state = kubeproxy::flow_state::tcp_syn_sent, .timeout = 240s};
-
-/// A bijection, so that different numbers make different clients that stand anywhere.
-constexpr std::uint64_t scattered(std::uint64_t n) { return n * 0x9e37'79b9'7f4a'7c15u; }
-
-template <kubeproxy::ip_version V>
-tuple<V> original(std::uint64_t n) {
-    auto const bits = scattered(n);
-    tuple<V> t{.source_port = static_cast<std::uint16_t>(bits >> 16), .destination_port = 80, .protocol = 17};
-    for (std::size_t i = 0; i < 4; ++i)
-        t.source[t.source.size() - 1 - i] = static_cast<std::byte>(bits >> (32 + 8 * i));
-    t.destination[0] = std::byte{10};
-    return t;
-}
-template <kubeproxy::ip_version V>
-tuple<V> translated(std::uint64_t n) {
-    auto t = original<V>(n);
-    t.destination[t.destination.size() - 1] = static_cast<std::byte>(n);
-    t.destination_port = 8080;
-    return t;
-}
 
 /// The table, and a worker that is inside its domain for each burst if it is a shared one.
 template <class Table>
@@ -97,18 +78,6 @@ bool fill(Table& t, std::uint64_t flows) {
     return true;
 }
 
-/// Packets of random flows, both directions, as they would come.
-template <kubeproxy::ip_version V>
-std::vector<tuple<V>> random_packets(std::uint64_t flows) {
-    std::mt19937_64 random{7};
-    std::vector<tuple<V>> packets(std::size_t{1} << 20);
-    for (auto& p : packets) {
-        auto const n = random() % flows;
-        p = random() % 2 == 0 ? original<V>(n) : translated<V>(n).mirrored();
-    }
-    return packets;
-}
-
 template <class Table, kubeproxy::ip_version V, class Work>
 std::uint64_t look_up_burst(Table& table, tuple<V> const* packets, Work work) {
     std::array<std::uint64_t, burst_size> hashes;
@@ -128,9 +97,15 @@ std::uint64_t look_up_burst(Table& table, tuple<V> const* packets, Work work) {
 template <class Table, kubeproxy::ip_version V, class Work>
 void look_up(benchmark::State& state, Work work) {
     auto const flows = static_cast<std::uint64_t>(state.range(0));
-    bench_table<Table> t{room_for<V>(static_cast<std::uint32_t>(flows))};
+    static kubeproxy::bench::kept<bench_table<Table>> tables;
+    auto& t = tables.of(flows, [&] {
+        auto filled = std::make_unique<bench_table<Table>>(room_for<V>(static_cast<std::uint32_t>(flows)));
+        (void)fill<V>(*filled, flows);
+        return filled;
+    });
+    if (t.table.counters().flows() != flows)
+        return state.SkipWithError("the table refused a flow that it has room for");
     auto const packets = random_packets<V>(flows);
-    if (!fill<V>(t, flows)) return state.SkipWithError("the table refused a flow that it has room for");
     for (auto const& p : packets)
         if (auto const ref = t.table.find(p); !ref || t.table.template leaves_as<V>(ref.mirrored()) != p.mirrored())
             return state.SkipWithError("a flow is not found, or is another one");
@@ -234,36 +209,6 @@ void idle_sweep(benchmark::State& state) {
     state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(burst_size));
 }
 
-#if __has_include(<boost/unordered/unordered_flat_map.hpp>)
-/// What a general map does: both tuples as keys, the same hash, and a value as large as ours beside its key.
-void boost_flat_map(benchmark::State& state) {
-    struct hasher {
-        using is_avalanching = void;
-        kubeproxy::flow_hash hash{1};
-        std::size_t operator()(tuple<ipv4> const& t) const noexcept { return hash(t); }
-    };
-    auto const flows = static_cast<std::uint64_t>(state.range(0));
-    boost::unordered_flat_map<tuple<ipv4>, std::uint64_t, hasher> map;
-    map.reserve(2 * flows);
-    for (std::uint64_t i = 0; i < flows; ++i) {
-        map[original<ipv4>(i)] = i + 1;
-        map[translated<ipv4>(i).mirrored()] = i + 1;
-    }
-    auto const packets = random_packets<ipv4>(flows);
-    std::uint64_t looked = 0, found = 0;
-    for (auto _ : state) {
-        for (std::size_t i = 0; i < burst_size; ++i)
-            found += map.find(packets[(looked + i) % packets.size()])->second != 0 ? 1u : 0u;
-        looked += burst_size;
-    }
-    if (found != looked) state.SkipWithError("a lookup missed");
-    state.SetItemsProcessed(static_cast<std::int64_t>(looked));
-    state.counters["ns/packet"] = benchmark::Counter(static_cast<double>(looked) / 1e9,
-                                                     benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
-}
-BENCHMARK(boost_flat_map)->Arg(1000)->Arg(64'000)->Arg(1'000'000);
-#endif
-
 using kubeproxy::flow_table;
 using kubeproxy::shared_flow_table;
 
@@ -272,7 +217,7 @@ BENCHMARK(hit<shared_flow_table, ipv4>)->Arg(1000)->Arg(64'000)->Arg(1'000'000);
 BENCHMARK(hit_and_touch<flow_table, ipv4>)->Arg(1000)->Arg(64'000)->Arg(1'000'000);
 BENCHMARK(hit_and_touch<shared_flow_table, ipv4>)->Arg(1000)->Arg(64'000)->Arg(1'000'000);
 BENCHMARK(hit_and_touch<flow_table, ipv6>)->Arg(1000)->Arg(64'000)->Arg(1'000'000);
-BENCHMARK(churn<flow_table, ipv4>)->Arg(1000)->Arg(500'000);
+BENCHMARK(churn<flow_table, ipv4>)->Arg(1000)->Arg(64'000)->Arg(1'000'000)->Arg(3'350'000)->Iterations(20'000);
 BENCHMARK(churn<shared_flow_table, ipv4>)->Arg(1000)->Arg(500'000);
 BENCHMARK(churn<flow_table, ipv6>)->Arg(500'000);
 BENCHMARK(flood<flow_table, ipv4>)->Arg(65'536)->Arg(1'000'000);

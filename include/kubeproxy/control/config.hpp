@@ -79,6 +79,8 @@ struct endpoint_slice {
     std::string name{};
     std::vector<endpoint_port> ports{}; ///< empty: the service ports' target_port
     std::vector<endpoint> endpoints{};
+
+    [[nodiscard]] friend bool operator==(endpoint_slice const&, endpoint_slice const&) = default;
 };
 
 /// The IP version of a service's pods.
@@ -106,6 +108,8 @@ struct service_configuration {
     std::uint32_t ring_size = 0;              ///< at least so many entries; 0: by the number of endpoints
     std::vector<ip_prefix> source_ranges{};   ///< loadBalancerSourceRanges; empty: everybody
     std::optional<timeouts> lifetimes{};      ///< none: the node's
+
+    [[nodiscard]] friend bool operator==(service_configuration const&, service_configuration const&) = default;
 };
 
 /// What reports call one port of a service: "default/web:http", "default/web:80" where the port has no name. What the

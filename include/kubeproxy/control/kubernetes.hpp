@@ -3,12 +3,15 @@
 #include "kubeproxy/control/controller.hpp"
 #include "kubeproxy/control/kubernetes_cluster.hpp"
 #include "kubeproxy/control/kubernetes_node.hpp"
+#include "kubeproxy/control/kubernetes_relist.hpp"
 #include "kubeproxy/control/kubernetes_service.hpp"
 #include "kubeproxy/control/kubernetes_slice.hpp"
 #include "kubeproxy/control/kubernetes_text.hpp"
 
 #include <boost/json.hpp>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -34,11 +37,14 @@ struct kubernetes_refusal {
     }
 };
 
+enum class kubernetes_kind : std::uint8_t { service, endpoint_slice };
+
 struct kubernetes_counters {
     std::uint64_t services = 0; ///< put, deleted, or left alone as kube-proxy leaves them alone
     std::uint64_t slices = 0;
     std::uint64_t bookmarks = 0;
     std::uint64_t other_kinds = 0; ///< passed over
+    std::uint64_t vanished = 0;    ///< not named by a relist
     std::uint64_t refused = 0;
 };
 
@@ -47,6 +53,9 @@ struct kubernetes_counters {
 /// Reads objects, Lists, arrays and watch events ({"type":"ADDED","object":…}), one behind the other, in bytes cut
 /// anywhere. An object replaces the one of its kind and name. A broken object is refused and changes nothing; one that
 /// wants what another one has (the same address and port) waits until that is free. See json_stream for broken text.
+///
+/// A list only adds and replaces, for nobody can tell whether it is of all namespaces and kinds. begin_relist() and
+/// end_relist() say that what came between them is all there is.
 ///
 /// The node is the controller's: its name and zone must be set before the first object is read, and stay.
 class kubernetes_reader {
@@ -67,6 +76,20 @@ class kubernetes_reader {
         text_.finish(
             [this](json_text_error const& wrong) { refuse({.reason = wrong.reason, .offset = wrong.offset}); });
     }
+    /// After a watch that broke, before the objects are listed anew; call finish() first, half an object may be left.
+    /// Nothing vanishes yet, so that connections go on.
+    void begin_relist() {
+        for (auto& one : relists_) one.begin();
+    }
+    void begin_relist(kubernetes_kind kind) { relist(kind).begin(); }
+    /// All objects have been named: the others were deleted. A broken one that was named stays as it was. In force with
+    /// flush(). A BOOKMARK event with the annotation k8s.io/initial-events-end (a watch with sendInitialEvents) does
+    /// this for its kind. Without begin_relist() nothing happens.
+    void end_relist() {
+        end_relist(kubernetes_kind::service);
+        end_relist(kubernetes_kind::endpoint_slice);
+    }
+    void end_relist(kubernetes_kind kind);
     /// Publishes all changes at once, if there are any. \return what was refused since the last call
     std::vector<kubernetes_refusal> flush() {
         bool const changed = cluster_.commit([this](std::string const& name, config_error const& wrong) {
@@ -92,6 +115,7 @@ class kubernetes_reader {
     void take(boost::json::object const& object);
     void take_event(std::string_view type, boost::json::object const& object);
     void take_list(boost::json::object const& list, std::string_view kind);
+    void take_bookmark(boost::json::object const& object, std::string_view kind);
     void take_object(boost::json::object const& object, std::string_view kind, change what);
     void take_service(boost::json::object const& object, change what);
     void take_slice(boost::json::object const& object, change what);
@@ -100,8 +124,13 @@ class kubernetes_reader {
         refusals_.push_back(std::move(why));
     }
 
+    [[nodiscard]] kubernetes_relist& relist(kubernetes_kind kind) noexcept {
+        return relists_[static_cast<std::size_t>(kind)];
+    }
+
     controller* control_;
     kubernetes_cluster cluster_;
+    std::array<kubernetes_relist, 2> relists_;
     json_stream text_;
     kubernetes_counters counters_;
     std::vector<kubernetes_refusal> refusals_;
@@ -135,6 +164,17 @@ namespace detail {
     return space.empty() ? name : space + '/' + name;
 }
 
+/// KEP-3157: the bookmark that tells a watch that all that was there has been named.
+[[nodiscard]] inline bool ends_initial_events(boost::json::object const& object) noexcept {
+    auto const inner = [](boost::json::object const* outer, std::string_view name) {
+        auto const* value = outer == nullptr ? nullptr : outer->if_contains(name);
+        return value == nullptr ? nullptr : value->if_object();
+    };
+    auto const* annotations = inner(inner(&object, "metadata"), "annotations");
+    auto const* mark = annotations == nullptr ? nullptr : annotations->if_contains("k8s.io/initial-events-end");
+    return mark != nullptr && mark->is_string() && mark->get_string() == "true";
+}
+
 } // namespace detail
 
 inline void kubernetes_reader::take(boost::json::value const& value) {
@@ -162,7 +202,7 @@ inline void kubernetes_reader::take(boost::json::object const& object) {
 inline void kubernetes_reader::take_event(std::string_view type, boost::json::object const& object) {
     auto const kind = detail::kind_of(object);
     if (type == "BOOKMARK") {
-        ++counters_.bookmarks;
+        take_bookmark(object, kind);
     } else if (type == "ADDED" || type == "MODIFIED") {
         take_object(object, kind, change::put);
     } else if (type == "DELETED") {
@@ -174,6 +214,24 @@ inline void kubernetes_reader::take_event(std::string_view type, boost::json::ob
         refuse({.kind = "watch", .reason = "the API server reports an error: " + text});
     } else {
         refuse({.kind = "watch", .field = "type", .reason = shown(type) + " is no event"});
+    }
+}
+
+inline void kubernetes_reader::take_bookmark(boost::json::object const& object, std::string_view kind) {
+    ++counters_.bookmarks;
+    if (!detail::ends_initial_events(object)) return;
+    if (kind == "Service") end_relist(kubernetes_kind::service);
+    if (kind == "EndpointSlice") end_relist(kubernetes_kind::endpoint_slice);
+}
+
+inline void kubernetes_reader::end_relist(kubernetes_kind kind) {
+    bool const is_service = kind == kubernetes_kind::service;
+    for (auto const& name : relist(kind).end(is_service ? cluster_.services() : cluster_.slices())) {
+        ++counters_.vanished;
+        if (is_service)
+            cluster_.remove_service(name);
+        else
+            cluster_.remove_slice(name);
     }
 }
 
@@ -209,6 +267,7 @@ inline void kubernetes_reader::take_object(boost::json::object const& object, st
 
 inline void kubernetes_reader::take_service(boost::json::object const& object, change what) {
     auto const name = name_of(object).text();
+    if (what == change::put) relist(kubernetes_kind::service).note(name);
     auto service = what == change::put ? read_service(object) : std::nullopt;
     if (service)
         if (auto const wrong = check_service(*service)) throw field_error{"", wrong->rule};
@@ -220,13 +279,14 @@ inline void kubernetes_reader::take_service(boost::json::object const& object, c
 }
 
 inline void kubernetes_reader::take_slice(boost::json::object const& object, change what) {
-    auto const name = name_of(object);
+    auto const name = name_of(object).text();
+    if (what == change::put) relist(kubernetes_kind::endpoint_slice).note(name);
     auto slice = what == change::put ? read_slice(object, control_->configuration().node()) : std::nullopt;
     ++counters_.slices;
     if (slice)
-        cluster_.put_slice(name.text(), std::move(*slice));
+        cluster_.put_slice(name, std::move(*slice));
     else
-        cluster_.remove_slice(name.text(), name.name);
+        cluster_.remove_slice(name);
 }
 
 } // namespace kubeproxy::inline v0_2

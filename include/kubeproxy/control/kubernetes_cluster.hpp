@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,7 @@ class kubernetes_cluster {
     explicit kubernetes_cluster(valid_configuration& in_force) noexcept : in_force_{&in_force} {}
 
     void put_service(service_configuration service) {
+        services_.insert(service.name);
         auto& entry = stage(service.name);
         auto slices = std::move(entry.service.slices);
         entry.service = std::move(service);
@@ -37,9 +39,18 @@ class kubernetes_cluster {
         entry.is_there = true;
     }
     /// Its slices stay: they are objects of their own.
-    void remove_service(std::string const& name) { stage(name).is_there = false; }
+    void remove_service(std::string const& name) {
+        if (services_.erase(name) != 0) stage(name).is_there = false;
+    }
+    /// Of Services and of slices ("namespace/name") that are there.
+    [[nodiscard]] std::vector<std::string> services() const { return {services_.begin(), services_.end()}; }
+    [[nodiscard]] std::vector<std::string> slices() const {
+        std::vector<std::string> all;
+        for (auto const& [key, owner] : owners_) all.push_back(key);
+        return all;
+    }
 
-    /// \param key the slice's namespace and name
+    /// \param key the slice's namespace and name: "default/web-x7v2q"
     void put_slice(std::string const& key, owned_slice owned) {
         auto const [owner, is_new] = owners_.try_emplace(key, owned.service);
         if (!is_new && owner->second != owned.service) {
@@ -53,10 +64,10 @@ class kubernetes_cluster {
         else
             slices.insert(at, std::move(owned.slice));
     }
-    void remove_slice(std::string const& key, std::string const& name) {
+    void remove_slice(std::string const& key) {
         auto const owner = owners_.find(key);
         if (owner == owners_.end()) return;
-        drop_slice(owner->second, name);
+        drop_slice(owner->second, key.substr(key.find('/') + 1));
         owners_.erase(owner);
     }
 
@@ -82,7 +93,7 @@ class kubernetes_cluster {
     void drop_slice(std::string const& service, std::string const& name) {
         std::erase_if(stage(service).service.slices, [&](endpoint_slice const& s) { return s.name == name; });
     }
-    [[nodiscard]] bool leave(std::string const& name);
+    void leave(std::string const& name);
     void set_aside(std::string const& name, joined&& entry) {
         if (entry.is_there || !entry.service.slices.empty()) aside_.insert_or_assign(name, std::move(entry));
     }
@@ -94,6 +105,8 @@ class kubernetes_cluster {
     entries aside_;
     std::vector<std::string> order_;                      ///< of staged_, as they came
     std::unordered_map<std::string, std::string> owners_; ///< slice -> service
+    std::unordered_set<std::string> services_;            ///< that are there, in force or not
+    bool changed_ = false;                                ///< the configuration has
     bool gave_up_ = false;                                ///< a Service went, or has other addresses now
 };
 
@@ -110,17 +123,19 @@ inline kubernetes_cluster::joined& kubernetes_cluster::stage(std::string const& 
     return entry;
 }
 
-inline bool kubernetes_cluster::leave(std::string const& name) {
-    if (!in_force_->remove(name)) return false;
-    gave_up_ = true;
-    return true;
+inline void kubernetes_cluster::leave(std::string const& name) {
+    if (!in_force_->remove(name)) return;
+    changed_ = gave_up_ = true;
 }
 
+/// What is said again as it was is no change.
 inline std::optional<config_error> kubernetes_cluster::enter(joined const& entry) {
     auto const before = in_force_->find(entry.service.name);
+    if (before != nullptr && *before == entry.service) return std::nullopt;
     bool const moves =
         before != nullptr && (before->addresses != entry.service.addresses || before->ports != entry.service.ports);
     if (auto wrong = in_force_->put(entry.service)) return wrong;
+    changed_ = true;
     gave_up_ = gave_up_ || moves;
     return std::nullopt;
 }
@@ -139,38 +154,28 @@ inline void kubernetes_cluster::enter_what_fits(std::vector<std::string>& names)
 
 template <class OnRefusal>
 bool kubernetes_cluster::commit(OnRefusal&& on_refusal) {
-    bool changed = false;
     std::vector<std::string> coming;
     for (auto const& name : order_) // first what goes: what comes may need its place
         if (auto& entry = staged_.at(name); entry.is_there) {
             coming.push_back(name);
         } else {
-            changed |= leave(name);
+            leave(name);
             set_aside(name, std::move(entry));
         }
-    auto const wanted = coming.size();
     enter_what_fits(coming);
-    changed |= coming.size() < wanted;
-    for (auto const& name : coming) changed |= leave(name); // two may want what the other one has
+    for (auto const& name : coming) leave(name); // two may want what the other one has
     for (auto const& name : coming)
         if (auto const wrong = enter(staged_.at(name))) {
             on_refusal(name, *wrong);
             set_aside(name, std::move(staged_.at(name)));
-        } else {
-            changed = true;
         }
     staged_.clear();
     order_.clear();
     // What was refused has told why; a second refusal says nothing new. Those that enter give nothing up.
-    if (std::exchange(gave_up_, false)) {
-        for (auto at = aside_.begin(); at != aside_.end();) {
-            auto const here = at++;
-            if (!here->second.is_there || in_force_->put(here->second.service)) continue;
-            aside_.erase(here);
-            changed = true;
-        }
-    }
-    return changed;
+    if (std::exchange(gave_up_, false))
+        std::erase_if(aside_,
+                      [this](auto const& waiting) { return waiting.second.is_there && !enter(waiting.second); });
+    return std::exchange(changed_, false);
 }
 
 } // namespace kubeproxy::inline v0_2

@@ -159,6 +159,8 @@ struct timeouts {
     std::chrono::seconds sctp_transitory{120};
     std::chrono::seconds other_replied{300}; ///< as UDP
     std::chrono::seconds other_unreplied{30};
+
+    [[nodiscard]] friend bool operator==(timeouts const&, timeouts const&) = default;
 };
 
 [[nodiscard]] constexpr std::chrono::seconds timeout_of(flow_state s, timeouts const& t) noexcept {

@@ -34,8 +34,9 @@ TEST(cluster_histories, proxy_and_model_agree) {
         for (auto const& [what, n] : run.tally()) met[what] += n;
     }
     // They would agree about nothing, too.
-    for (auto const* const what : {"pass", "forward", "reject", "drop", "original", "reply", "masqueraded", "as it was",
-                                   "hairpin", "bound", "unbound", "ended", "selected again", "reopened", "expired"})
+    for (auto const* const what :
+         {"pass", "forward", "reject", "drop", "original", "reply", "masqueraded", "as it was", "hairpin", "bound",
+          "unbound", "ended", "selected again", "reopened", "expired", "drained"})
         EXPECT_GT(met[what], count / 10) << what;
     if (std::getenv("KUBEPROXY_LONG") != nullptr)
         for (auto const& [what, n] : met) std::printf("%9zu %s\n", n, what.c_str());

@@ -43,7 +43,7 @@ inline node random_node(dice& d) {
     node n{.zone = d.one_of<char const*>({"", "z1", "z1"}),
            .addresses = {"127.0.0.1", "192.0.2.10", "192.0.2.11", "10.244.1.1", "2001:db8::10", "2001:db8::11", "::1"},
            .masquerade_all = d.percent(15),
-           .drain_seconds = d.one_of({0u, 0u, 0u})};
+           .drain_seconds = d.one_of({0u, 0u, 30u})};
     if (d.percent(60)) n.pod_ranges = {"10.244.1.0/24"};
     if (d.percent(60)) n.pod_ranges.push_back("fd00:244:1::/64");
     if (d.percent(80)) n.service_ranges = {"10.96.0.0/24", "fd00:96::/112"};

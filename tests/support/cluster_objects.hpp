@@ -171,7 +171,8 @@ inline json::object printed(node const& n) {
                         {"addresses", array_of(n.addresses)},
                         {"podCIDRs", array_of(n.pod_ranges)},
                         {"serviceCIDRs", array_of(n.service_ranges)},
-                        {"masqueradeAll", n.masquerade_all}};
+                        {"masqueradeAll", n.masquerade_all},
+                        {"drainSeconds", n.drain_seconds}};
     if (n.node_port_addresses) result["nodePortAddresses"] = array_of(*n.node_port_addresses);
     return result;
 }

@@ -50,6 +50,7 @@ class history_run {
         if (dice_.percent(20)) pass_time();
         if (dice_.percent(4)) change_node();
         for (unsigned n = dice_.below(4); n > 0; --n) history_.change();
+        if (dice_.percent(10)) return lose_watch();
         if (dice_.percent(85)) publish();
     }
 
@@ -58,16 +59,53 @@ class history_run {
     void publish() {
         std::string bytes;
         for (auto const& event : history_.take_events()) bytes += as_printed(event);
-        note("published:\n" + bytes);
+        read(bytes);
+        show();
+    }
+    /// Bytes are cut anywhere.
+    void read(std::string bytes) {
+        note("read:\n" + bytes);
         while (!bytes.empty()) {
             auto const size = std::min<std::size_t>(1 + dice_.below(2000), bytes.size());
             reader_.read(std::string_view{bytes}.substr(0, size));
             bytes.erase(0, size);
         }
+    }
+    void show() {
         for (auto const& refused : reader_.flush()) fail("refused: " + refused.text());
         in_force_ = history_.now();
         model_.publish(in_force_, here_);
         tick();
+    }
+    /// The watch breaks, perhaps inside an event, and events are lost; then everything is listed.
+    void lose_watch() {
+        auto const lost = history_.take_events();
+        if (!lost.empty() && dice_.percent(50)) {
+            auto const event = json::serialize(lost.front());
+            read(event.substr(0, 1 + dice_.below(event.size() - 1)));
+        }
+        reader_.finish();
+        if (reader_.flush().size() > 1) fail("more than half an object was refused");
+        reader_.begin_relist();
+        auto all = history_.everything();
+        if (dice_.percent(50)) {
+            read(json::serialize(json::object{{"kind", "List"}, {"apiVersion", "v1"}, {"items", std::move(all)}}) +
+                 '\n');
+            reader_.end_relist();
+        } else {
+            std::ranges::shuffle(all, dice_.engine());
+            std::string bytes;
+            for (auto& object : all)
+                bytes += json::serialize(json::object{{"type", "ADDED"}, {"object", std::move(object)}}) + '\n';
+            for (auto const* kind : {"Service", "EndpointSlice"}) bytes += bookmark(kind);
+            read(bytes);
+        }
+        show();
+    }
+    static std::string bookmark(char const* kind) {
+        json::object const marks{{"k8s.io/initial-events-end", "true"}};
+        json::object object{{"kind", kind}, {"metadata", {{"annotations", marks}, {"resourceVersion", "7"}}}};
+        return json::serialize(json::object{{"type", "BOOKMARK"}, {"object", std::move(object)}}) + '\n';
     }
     /// kubectl's ways of saying the same.
     std::string as_printed(json::object const& event) {
@@ -98,7 +136,10 @@ class history_run {
         clock_ += dice_.one_of({1s, 3s, 5s, 9s, 11s, 29s, 31s, 61s, 121s, 241s, 301s, 3601s, 7441s, 10801s});
         tick();
     }
-    void tick() { model_.tick(clock_); }
+    void tick() {
+        bed_.control().tick(clock_);
+        model_.tick(clock_);
+    }
 
     // Traffic.
 

@@ -53,6 +53,13 @@ class compiler {
     /// What the last call got and this one got must be versions of one configuration: slots tell services apart.
     [[nodiscard]] std::unique_ptr<snapshot const> compile(valid_configuration const& configuration);
 
+    /// What compile() made last, but with the end of these backends' flows. \pre they are in use
+    [[nodiscard]] std::unique_ptr<snapshot const> end_flows(std::span<std::uint32_t const> backends) {
+        for (auto const place : backends) ++working_.status[place].generation;
+        ++working_.generation;
+        return std::make_unique<snapshot const>(working_);
+    }
+
     /// By slot, as of the last compile().
     [[nodiscard]] std::span<compiled_service const> services() const noexcept { return compiled_; }
     /// Places that got a new owner by the last compile(): their counters belong to the old one.

@@ -152,6 +152,8 @@ struct node_configuration {
     std::optional<ipv6::address> snat6{};
     prefix<ipv6> nat64_prefix = local_use_nat64_prefix;
     timeouts lifetimes{};
+    /// How long a terminating endpoint keeps its flows, at most; none: until it is removed.
+    std::optional<std::chrono::seconds> drain{};
     std::optional<std::uint32_t> buckets{}; ///< of the flow table, for the host that makes one
     std::vector<interface_nat> interfaces{};
 };

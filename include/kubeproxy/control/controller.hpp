@@ -2,6 +2,7 @@
 
 #include "kubeproxy/control/compile.hpp"
 #include "kubeproxy/control/config_text.hpp"
+#include "kubeproxy/control/drain.hpp"
 #include "kubeproxy/control/ku_edit.hpp"
 #include "kubeproxy/control/ku_grammar.hpp"
 #include "kubeproxy/control/ku_show.hpp"
@@ -85,6 +86,10 @@ class controller {
     [[nodiscard]] valid_configuration const& configuration() const noexcept { return configuration_; }
     /// Compiles the configuration and shows it to the workers.
     void publish() { publish(configuration_); }
+    /// Does what is due at this time of the host's clock: ends the flows of endpoints that have been terminating for
+    /// the node's drain time. For hosts that set one, about once a second; times are as exact as that.
+    /// \param now does not go back \return whether something was published
+    bool tick(std::chrono::nanoseconds now);
 
     /// What workers see; null: nothing was published.
     [[nodiscard]] snapshot const* current() const noexcept { return publisher_.current(); }
@@ -121,6 +126,7 @@ class controller {
     compiler compiler_;
     publisher publisher_;
     publication_times times_;
+    drain_deadlines drains_;
     controller_hooks hooks_;
 };
 
@@ -172,6 +178,13 @@ inline void controller::publish(valid_configuration const& next) {
     times_.last = std::chrono::steady_clock::now() - begin;
     times_.sum += times_.last;
     ++times_.count;
+}
+
+inline bool controller::tick(std::chrono::nanoseconds now) {
+    if (current() == nullptr) return false;
+    auto const due = drains_.due(*current(), now, configuration_.node().drain);
+    if (!due.empty()) publisher_.publish(compiler_.end_flows(due));
+    return !due.empty();
 }
 
 inline controller::query controller::checked(query what) const {

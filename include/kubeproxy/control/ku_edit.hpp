@@ -69,6 +69,7 @@ inline ku_edit::ku_edit(valid_configuration base) : next_{std::move(base)} {
 inline void ku_edit::operator()(ku_conf const& conf) {
     auto node = next_.node();
     if (conf.buckets) node.buckets = conf.buckets;
+    if (conf.drain) node.drain = *conf.drain == 0 ? std::nullopt : std::optional{std::chrono::seconds{*conf.drain}};
     if (conf.snat4) node.snat4 = conf.snat4;
     if (conf.snat6) node.snat6 = conf.snat6;
     if (conf.nat64_prefix) node.nat64_prefix = *conf.nat64_prefix;

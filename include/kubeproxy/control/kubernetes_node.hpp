@@ -3,9 +3,12 @@
 #include "kubeproxy/control/config.hpp"
 #include "kubeproxy/control/kubernetes_fields.hpp"
 #include "kubeproxy/control/kubernetes_meta.hpp"
+#include "kubeproxy/control/rules.hpp"
 
 #include <boost/json.hpp>
 
+#include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,6 +52,9 @@ inline void read_own_node(node_configuration& node, boost::json::object const& o
     node.pod_ranges = prefixes_in(object, "podCIDRs");
     node.service_ranges = prefixes_in(object, "serviceCIDRs");
     node.masquerade_all = flag_field(object, "masqueradeAll").value_or(false);
+    constexpr auto longest = static_cast<std::uint32_t>(longest_timeout.count());
+    if (auto const drain = number_field(object, "drainSeconds", 0, longest))
+        node.drain = *drain == 0 ? std::nullopt : std::optional{std::chrono::seconds{*drain}};
 }
 
 /// v1 Node; it does not say which service ranges there are.
@@ -70,8 +76,8 @@ inline void read_cluster_node(node_configuration& node, boost::json::object cons
 } // namespace detail
 
 /// Puts what a node object says into `node`, and leaves the settings that it does not know as they are. The object is
-/// a v1 Node, or {name, zone, addresses, nodePortAddresses, podCIDRs, serviceCIDRs, masqueradeAll}, alone or as the
-/// member "node" of a larger one. Throws field_error.
+/// a v1 Node, or {name, zone, addresses, nodePortAddresses, podCIDRs, serviceCIDRs, masqueradeAll, drainSeconds}, alone
+/// or as the member "node" of a larger one. Throws field_error.
 inline void take_node(node_configuration& node, boost::json::value const& value) {
     auto const& object = object_in(value);
     auto result = node;

@@ -125,6 +125,9 @@ inline constexpr std::uint32_t longest_affinity = 86400;
         if (auto wrong = check_host_address(a)) return of_node(wrong);
     if (auto wrong = check_translation(node)) return of_node(wrong);
     if (auto wrong = check_lifetimes(node.lifetimes)) return of_node(wrong);
+    if (node.drain && (node.drain->count() < 1 || *node.drain > longest_timeout))
+        return of_node("drain " + std::to_string(node.drain->count()) + " (1.." +
+                       std::to_string(longest_timeout.count()) + " seconds)");
     if (node.buckets && *node.buckets == 0) return of_node("buckets 0 (a flow table has at least one)");
     if (node.node_ports && node.node_ports->first > node.node_ports->last)
         return of_node("the range of node ports ends before it begins");

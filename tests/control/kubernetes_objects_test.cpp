@@ -112,6 +112,24 @@ TEST(kubernetes_objects, sctp_over_ipv6_and_what_is_none_of_ours) {
     }
 }
 
+// With what else there is in a namespace, and an empty slice of the other family.
+TEST(kubernetes_objects, ingress_controller) {
+    for (auto const& text : forms_of(contents("ingress.json"))) {
+        cluster const c{text};
+        EXPECT_EQ(c.in_force(),
+                  (lines{"db/no-selector:pg 10.96.1.9/32 tcp 5432 ->", "db/no-selector:snmp 10.96.1.9/32 udp 161 ->",
+                         "ingress-nginx/ingress-nginx-controller:http 10.96.44.5/32 203.0.113.70/32 tcp 80 -> "
+                         "10.244.1.5:80*",
+                         "ingress-nginx/ingress-nginx-controller:http fd00:10:96::44/128 tcp 80 ->",
+                         "ingress-nginx/ingress-nginx-controller:https 10.96.44.5/32 203.0.113.70/32 tcp 443 -> "
+                         "10.244.1.5:443*",
+                         "ingress-nginx/ingress-nginx-controller:https fd00:10:96::44/128 tcp 443 ->"}));
+        auto const controller = c.service("ingress-nginx/ingress-nginx-controller");
+        EXPECT_EQ(controller.ports[0].node_port, 0) << "allocateLoadBalancerNodePorts is false";
+        EXPECT_EQ(controller.health_check_node_port, 31777);
+    }
+}
+
 // Before the API server has seen them only a Service that asks for its cluster IP has one.
 TEST(kubernetes_objects, dry_run) {
     for (auto const& text : forms_of(contents("dry_run.json")))

@@ -355,6 +355,29 @@ TEST(kubernetes, others_kinds_of_the_same_name_are_others) {
     EXPECT_EQ(c.reader().counters().other_kinds, 1u);
 }
 
+// Of other kinds there may be anything: a CustomResourceDefinition holds a schema.
+TEST(kubernetes, objects_of_other_kinds_may_be_deep) {
+    std::string deep;
+    for (int i = 0; i < 200; ++i) deep += R"({"properties":)";
+    deep += "{}" + std::string(200, '}');
+    cluster c;
+    EXPECT_EQ(c.feed(R"({"kind":"CustomResourceDefinition","spec":)" + deep + "}\n" + web("web", "10.96.0.1") +
+                     slice_text("a", "web", pod("10.244.0.1"))),
+              lines{});
+    EXPECT_EQ(c.in_force(), one_service);
+}
+
+// netutils.ParseIPSloppy
+TEST(kubernetes, addresses_as_old_objects_have_them) {
+    cluster c;
+    EXPECT_EQ(c.feed(web("web", "010.096.000.001") + slice_text("a", "web", pod("::ffff:10.244.0.1"))), lines{});
+    EXPECT_EQ(c.in_force(), one_service);
+    EXPECT_EQ(c.feed(web("web", "10.96.0.0x1")),
+              lines{"Service default/web: spec.clusterIP: \"10.96.0.0x1\" is no address"});
+    EXPECT_EQ(c.feed(web("web", "10.96.0.0256")),
+              lines{"Service default/web: spec.clusterIP: \"10.96.0.0256\" is no address"});
+}
+
 TEST(kubernetes, a_whole_service) {
     cluster c;
     EXPECT_EQ(c.feed(service_text("web", R"("type":"LoadBalancer","clusterIP":"10.96.0.1",

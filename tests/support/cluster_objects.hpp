@@ -54,7 +54,7 @@ struct service {
 struct node {
     std::string name = "here", zone{};
     texts addresses{};
-    std::optional<texts> node_port_addresses{}; ///< none: the primary ones
+    std::optional<texts> node_port_addresses{}; ///< none or empty: the primary ones
     texts pod_ranges{}, service_ranges{};
     bool masquerade_all = false;
     unsigned drain_seconds = 0; ///< 0: never

@@ -112,7 +112,7 @@ inline std::vector<candidate> of_node(std::vector<candidate> all, node const& he
 inline bool serves_node_ports(node const& n, std::string const& address) {
     if (std::ranges::find(n.addresses, address) == n.addresses.end()) return false;
     if (address.starts_with("127.") || address == "::1") return false;
-    if (!n.node_port_addresses) return address == primary(n, version_of(address));
+    if (!n.node_port_addresses || n.node_port_addresses->empty()) return address == primary(n, version_of(address));
     bool has_range = false;
     for (auto const& range : *n.node_port_addresses) {
         has_range = has_range || version_of(range.substr(0, range.find('/'))) == version_of(address);

@@ -130,9 +130,30 @@ void for_each_in(boost::json::object const& object, std::string_view name, F&& f
     return element.get_string();
 }
 
+namespace detail {
+/// Objects from before Go 1.17 may have leading zeros in IPv4 addresses, which mean nothing: the API server and
+/// kube-proxy read them on (k8s.io/utils/net ParseIPSloppy).
+[[nodiscard]] inline std::string without_leading_zeros(std::string_view text) {
+    std::string result;
+    if (text.find(':') != std::string_view::npos) return std::string{text};
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        bool const is_first = result.empty() || result.back() == '.';
+        bool const is_followed = i + 1 < text.size() && text[i + 1] >= '0' && text[i + 1] <= '9';
+        if (text[i] != '0' || !is_first || !is_followed) result += text[i];
+    }
+    return result;
+}
+} // namespace detail
+
+/// An IPv4-mapped one is of IPv4, as it is for the API server.
 [[nodiscard]] inline ip_address address_in(std::string_view text) {
-    if (auto const address = parse_address(text)) return *address;
-    throw field_error{"", shown(text) + " is no address"};
+    auto const address = parse_address(detail::without_leading_zeros(text));
+    if (!address) throw field_error{"", shown(text) + " is no address"};
+    auto const* v6 = std::get_if<ipv6::address>(&*address);
+    if (v6 == nullptr || !detail::is_ipv4_mapped(*v6)) return *address;
+    ipv4::address mapped;
+    std::ranges::copy(v6->end() - mapped.size(), v6->end(), mapped.begin());
+    return mapped;
 }
 /// The API server lets white space around a prefix pass; so does kube-proxy.
 [[nodiscard]] inline ip_prefix prefix_in(std::string_view text) {
@@ -140,7 +161,7 @@ void for_each_in(boost::json::object const& object, std::string_view name, F&& f
     auto const first = std::min(text.find_first_not_of(space), text.size());
     auto const trimmed = text.substr(first, text.find_last_not_of(space) + 1 - first);
     if (trimmed.find('/') != std::string_view::npos)
-        if (auto const prefix = parse_prefix(trimmed)) return *prefix;
+        if (auto const prefix = parse_prefix(detail::without_leading_zeros(trimmed))) return *prefix;
     throw field_error{"", shown(text) + " is no prefix"};
 }
 

@@ -64,10 +64,10 @@ namespace detail {
            label_of(object, "service.kubernetes.io/headless").has_value();
 }
 
-/// TCP where none is said.
+/// TCP where none is said: the API's default.
 [[nodiscard]] inline service_protocol protocol_field(boost::json::object const& port) {
     auto const text = text_field(port, "protocol").value_or("TCP");
-    if (text == "TCP") return service_protocol::tcp;
+    if (text.empty() || text == "TCP") return service_protocol::tcp;
     if (text == "UDP") return service_protocol::udp;
     if (text == "SCTP") return service_protocol::sctp;
     throw field_error{"protocol", shown(text) + ": TCP, UDP or SCTP is wanted"};

@@ -27,7 +27,7 @@ namespace detail {
     return all;
 }
 
-/// kube-proxy's --nodeport-addresses: "primary" and null are the primary ones.
+/// kube-proxy's --nodeport-addresses: "primary", null and an empty list are the primary ones.
 [[nodiscard]] inline std::optional<std::vector<ip_prefix>> node_port_prefixes(boost::json::object const& object) {
     if (field_of(object, "nodePortAddresses") == nullptr) return std::nullopt;
     std::vector<ip_prefix> all;
@@ -39,7 +39,7 @@ namespace detail {
         else
             all.push_back(prefix_in(text));
     });
-    if (primary) return std::nullopt;
+    if (primary || all.empty()) return std::nullopt;
     return all;
 }
 

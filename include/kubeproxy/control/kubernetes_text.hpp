@@ -94,7 +94,14 @@ class json_stream {
         on_error(json_text_error{offset_, std::move(reason)});
     }
 
-    boost::json::stream_parser parser_;
+    /// Objects of other kinds may be deep (a CustomResourceDefinition holds a schema), but not without end.
+    [[nodiscard]] static boost::json::parse_options options() noexcept {
+        boost::json::parse_options result;
+        result.max_depth = 512;
+        return result;
+    }
+
+    boost::json::stream_parser parser_{{}, options()};
     std::uint64_t offset_ = 0;
     char last_ = '\n'; ///< the byte before the next one
     state now_ = state::between;

@@ -25,7 +25,7 @@ class forwarder_operations {
   public:
     using say = std::function<void(std::string const&)>;
 
-    forwarder_operations(boost::asio::io_context& context, forwarder& host, say tell)
+    forwarder_operations(boost::asio::io_context& context, forwarder& host, say const& tell)
         : context_{&context}, forwarder_{&host}, say_{tell}, health_{context, tell} {}
 
     /// \throws startup_error

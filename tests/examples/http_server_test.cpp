@@ -101,7 +101,7 @@ TEST_F(served_http, what_is_no_request_is_refused) {
         auto const answer = say(bad);
         EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 Bad Request\r\n")) << bad << answer;
     }
-    EXPECT_TRUE(say("GET / HTTP/1.1\r\nX: " + std::string(100'000, 'x')).starts_with("HTTP/1.1 400 Bad Request\r\n"));
+    EXPECT_TRUE(say("GET / HTTP/1.1\r\nX: " + std::string(20'000, 'x')).starts_with("HTTP/1.1 400 Bad Request\r\n"));
     EXPECT_TRUE(say("GET /healthz HTTP/1.0\r\n\r\n").ends_with("ok\n")) << "others are still served";
 }
 

@@ -246,6 +246,9 @@ inline std::string model::on_first(conversation const& in, segment what, seen_ou
     auto const backend = got.out.destination;
     flows_.push_back(
         {in, got.out, d.port, backend, backends_.at({d.port, backend}).life, got.masqueraded, first, {}, 0, now});
+    auto const bound = clients_.find({d.service, in.source.address});
+    bool const was_bound = bound != clients_.end() && now - bound->second.seen >= bound->second.seconds * 1s;
+    if (was_bound && bound->second.pod != backend.address) ++tally_["let go"];
     if (auto const seconds = affinity_of(d.service); seconds != 0)
         clients_[{d.service, in.source.address}] = {backend.address, now, seconds};
     return {};

@@ -45,7 +45,8 @@ class translator {
   public:
     translator(examples::configuration_files const& files, std::uint64_t seed)
         : control_{services_, {.seed = seed, .hooks = hooks()}}, notes_{configured(files)},
-          flows_{table_size(control_.configuration().node()), seed}, proxy_{flows_, services_, seeded(seed)} {}
+          flows_{examples::table_size(control_.configuration().node()), seed}, proxy_{flows_, services_, seeded(seed)} {
+    }
 
     /// Calls settle(frame, outcome) for each frame, in order, and for those that it took from `spares`.
     template <class Settle>
@@ -105,13 +106,6 @@ class translator {
         settings.ring_seed = seed;
         settings.seed = seed;
         return settings;
-    }
-
-    /// A capture may hold a million flows at once; memory that no flow touches costs nothing.
-    [[nodiscard]] static kubeproxy::flow_table_size table_size(kubeproxy::node_configuration const& node) noexcept {
-        constexpr std::uint32_t least = 1u << 20, most = 1u << 24;
-        auto const flows = std::clamp(node.buckets.value_or(least), least, most);
-        return {.narrow = flows, .wide = flows};
     }
 
     [[nodiscard]] static std::string_view name_of(kubeproxy::flow_relation relation) noexcept {

@@ -3,7 +3,10 @@
 #include "support/kubernetes_files.hpp"
 
 #include "kubeproxy/control/controller.hpp"
+#include "kubeproxy/flow/table.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <iterator>
 #include <string>
 #include <utility>
@@ -23,6 +26,13 @@ struct configuration_notes {
     std::string answers;              ///< what the `show` lines of the ku file said
     std::vector<std::string> refused; ///< objects of the cluster that were not taken, and why
 };
+
+/// A capture may hold a million flows at once; memory that no flow touches costs nothing.
+[[nodiscard]] inline kubeproxy::flow_table_size table_size(kubeproxy::node_configuration const& node) noexcept {
+    constexpr std::uint32_t least = 1u << 20, most = 1u << 24;
+    auto const flows = std::clamp(node.buckets.value_or(least), least, most);
+    return {.narrow = flows, .wide = flows};
+}
 
 /// A file that is not there, or a ku line that is refused, is a file_error.
 [[nodiscard]] inline configuration_notes configure(kubeproxy::controller& control, configuration_files const& files) {

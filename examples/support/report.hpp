@@ -116,8 +116,11 @@ inline constexpr std::size_t name_width = 28;
 
 } // namespace detail
 
-/// A row for each verdict, and below it for each reason. \param not_ip frames that passed by the library
-inline void print_verdicts(std::ostream& out, kubeproxy::verdict_counters const& counters, std::uint64_t not_ip) {
+/// A row for each verdict, and below it for each reason.
+/// \param counters verdict_counters, or what sums those of several workers
+/// \param not_ip frames that passed by the library
+template <class Counters>
+void print_verdicts(std::ostream& out, Counters const& counters, std::uint64_t not_ip) {
     using kubeproxy::action;
     auto all = not_ip;
     for (auto const what : {action::forward, action::pass, action::reply, action::drop}) all += counters.packets(what);

@@ -248,7 +248,8 @@ inline std::string model::on_first(conversation const& in, segment what, seen_ou
         {in, got.out, d.port, backend, backends_.at({d.port, backend}).life, got.masqueraded, first, {}, 0, now});
     auto const bound = clients_.find({d.service, in.source.address});
     bool const was_bound = bound != clients_.end() && now - bound->second.seen >= bound->second.seconds * 1s;
-    if (was_bound && bound->second.pod != backend.address) ++tally_["let go"];
+    auto const is_former = [&](side const& b) { return b.address == bound->second.pod; };
+    if (was_bound && std::ranges::any_of(d.backends, is_former) && !is_former(backend)) ++tally_["let go"];
     if (auto const seconds = affinity_of(d.service); seconds != 0)
         clients_[{d.service, in.source.address}] = {backend.address, now, seconds};
     return {};

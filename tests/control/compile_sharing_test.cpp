@@ -162,7 +162,7 @@ class decisions {
     void describe(service_entry const& s) {
         text_ += ' ' + *s.name + (s.internal == traffic_policy::local ? " internal" : "") +
                  (s.external == traffic_policy::local ? " external" : "") + ' ' + std::to_string(s.affinity_seconds) +
-                 " from " + std::to_string(s.source_ranges4.size()) + '+' + std::to_string(s.source_ranges6.size());
+                 (s.sources == nullptr ? "" : " from " + std::to_string(s.sources->of_ipv4.size()));
         describe(s.everywhere, s.pod_version);
         describe(s.local, s.pod_version);
     }

@@ -171,18 +171,18 @@ TEST(compile, source_ranges_guard_load_balancer_ips_only) { // conformance: load
     s.source_ranges = {*parse_prefix("203.0.113.0/25"), *parse_prefix("2001:db8::/32")};
     c.put(s);
     c.compile();
-    EXPECT_EQ(c.entry("198.51.100.1").source_ranges4, std::vector{*parse_prefix<ipv4>("203.0.113.0/25")});
-    EXPECT_EQ(c.entry("198.51.100.1").source_ranges6, std::vector{*parse_prefix<ipv6>("2001:db8::/32")});
+    EXPECT_EQ(c.entry("198.51.100.1").sources->of_ipv4, std::vector{*parse_prefix<ipv4>("203.0.113.0/25")});
+    EXPECT_EQ(c.entry("198.51.100.1").sources->of_ipv6, std::vector{*parse_prefix<ipv6>("2001:db8::/32")});
     c.set_node({.addresses = {*parse_address("203.0.113.7")}});
     c.compile();
-    EXPECT_EQ(c.entry("198.51.100.1").source_ranges4,
+    EXPECT_EQ(c.entry("198.51.100.1").sources->of_ipv4,
               (std::vector{*parse_prefix<ipv4>("203.0.113.0/25"), *parse_prefix<ipv4>("198.51.100.1")}))
         << "a node that may come in may do so from the address itself";
     c.set_node({.addresses = {*parse_address("192.0.2.1")}});
     c.compile();
     auto const& guarded = c.entry("198.51.100.1");
     for (auto const* open : {&c.entry("10.96.0.1"), &c.entry("203.0.113.1"), &c.entry("192.0.2.1", 30080)}) {
-        EXPECT_TRUE(open->source_ranges4.empty() && open->source_ranges6.empty());
+        EXPECT_EQ(open->sources, nullptr);
         EXPECT_EQ(open->everywhere, guarded.everywhere);
         EXPECT_EQ(open->affinity_group, guarded.affinity_group);
         EXPECT_EQ(*open->name, *guarded.name);
@@ -397,6 +397,7 @@ TEST(compile, affinity_and_policies_reach_every_port_of_a_service) {
         EXPECT_EQ(entry.internal, traffic_policy::cluster);
         EXPECT_EQ(entry.external, traffic_policy::local);
         EXPECT_EQ(entry.lifetimes->icmp, std::chrono::seconds{7});
+        EXPECT_EQ(c.now->lifetimes_of(c.find<ipv4>("10.96.0.1", 80, tcp)->service).icmp, std::chrono::seconds{7});
     }
     EXPECT_NE(c.entry("10.96.0.2").affinity_group, c.entry("10.96.0.1").affinity_group);
     EXPECT_EQ(c.entry("10.96.0.2").lifetimes, nullptr);

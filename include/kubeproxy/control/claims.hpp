@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/sharded.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -52,8 +53,9 @@ struct claim {
     }
 };
 
+/// It does not throw, so that a table needs not keep it beside each claim.
 struct claim_hash {
-    [[nodiscard]] std::size_t operator()(claim const& c) const {
+    [[nodiscard]] std::size_t operator()(claim const& c) const noexcept {
         std::uint64_t h = std::uint64_t{c.version} << 32 | std::uint64_t{c.protocol} << 16 | c.port;
         auto const mix = [&h](auto const& p) {
             for (auto const byte : p.address) h = (h ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001b3u; // FNV-1a
@@ -77,20 +79,23 @@ class claim_register {
     [[nodiscard]] std::optional<claim_conflict> take(service_configuration const& service, std::uint32_t slot) {
         auto const wanted = claims_of(service);
         for (std::size_t i = 0; i < wanted.size(); ++i) {
-            auto const [place, is_new] = owners_.try_emplace(wanted[i], slot);
+            auto const [place, is_new] = table_of(wanted[i]).try_emplace(wanted[i], slot);
             if (is_new) continue;
             claim_conflict const conflict{wanted[i], place->second};
-            while (i-- > 0) owners_.erase(wanted[i]);
+            while (i-- > 0) table_of(wanted[i]).erase(wanted[i]);
             return conflict;
         }
         return std::nullopt;
     }
     /// \pre it took them
     void release(service_configuration const& service) {
-        for (auto const& c : claims_of(service)) owners_.erase(c);
+        for (auto const& c : claims_of(service)) table_of(c).erase(c);
     }
 
   private:
+    using owners = std::unordered_map<claim, std::uint32_t, claim_hash>;
+
+    [[nodiscard]] owners& table_of(claim const& c) noexcept { return owners_.of(claim_hash{}(c)); }
     [[nodiscard]] static std::vector<claim> claims_of(service_configuration const& service) {
         std::vector<claim> all;
         for (auto const& address : service.addresses) add_claims(all, service, address);
@@ -114,7 +119,7 @@ class claim_register {
         }
     }
 
-    std::unordered_map<claim, std::uint32_t, claim_hash> owners_;
+    sharded<owners> owners_;
 };
 
 } // namespace kubeproxy::inline v0_2

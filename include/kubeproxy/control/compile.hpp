@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,9 +27,9 @@ namespace kubeproxy::inline v0_2 {
 /// A service and the places of its ports in the snapshot.
 struct compiled_service {
     valid_configuration::shared_service source; ///< null: the slot is free
+    std::vector<compiled_port> ports{};
     std::uint32_t affinity_group = 0;
     bool is_announced = false; ///< its frontends are in the snapshot
-    std::vector<compiled_port> ports{};
 };
 
 /// Turns configurations into snapshots, one after the other.
@@ -61,7 +62,7 @@ class compiler {
     }
 
     /// By slot, as of the last compile().
-    [[nodiscard]] std::span<compiled_service const> services() const noexcept { return compiled_; }
+    [[nodiscard]] std::deque<compiled_service> const& services() const noexcept { return compiled_; }
     /// Places that got a new owner by the last compile(): their counters belong to the old one.
     [[nodiscard]] std::span<std::uint32_t const> renewed_services() const noexcept {
         return places_.renewed_services();
@@ -91,8 +92,8 @@ class compiler {
     ring_cache rings_;
     std::uint32_t last_affinity_group_ = 0;
     std::shared_ptr<node_configuration const> node_;
-    valid_configuration::slots seen_;        ///< of the last configuration
-    std::vector<compiled_service> compiled_; ///< by slot
+    valid_configuration::slots seen_;       ///< of the last configuration
+    std::deque<compiled_service> compiled_; ///< by slot; never moved as a whole
     snapshot working_;
     placement places_{working_};
     frontend_register<ipv4> frontends4_;
@@ -103,7 +104,7 @@ inline std::unique_ptr<snapshot const> compiler::compile(valid_configuration con
     places_.settle();
     auto const node = take_node(configuration.shared_node());
     auto const& slots = configuration.services();
-    compiled_.resize(std::max(compiled_.size(), slots.size()));
+    if (compiled_.size() < slots.size()) compiled_.resize(slots.size());
     shared_service const nobody;
     auto const in = [&](std::size_t slot) -> shared_service const& {
         return slot < slots.size() ? slots[slot] : nobody;
@@ -185,9 +186,9 @@ inline bool compiler::is_same_service(service_configuration const& before, servi
 /// The ports of the next version, with the places of those that it had before.
 inline std::vector<compiled_port> compiler::carry_over(compiled_service& compiled, service_configuration const& next) {
     std::vector<compiled_port> ports{};
-    for (unsigned const version : {4u, 6u}) {
+    for (std::uint8_t const version : {std::uint8_t{4}, std::uint8_t{6}}) {
         if (!has_version(next, version)) continue;
-        for (std::size_t i = 0; i < next.ports.size(); ++i) {
+        for (std::uint32_t i = 0; i < next.ports.size(); ++i) {
             auto const& wanted = next.ports[i];
             auto const had = std::ranges::find_if(compiled.ports, [&](compiled_port const& p) {
                 auto const& before = *compiled.source;
@@ -196,7 +197,7 @@ inline std::vector<compiled_port> compiler::carry_over(compiled_service& compile
             });
             if (had == compiled.ports.end()) {
                 ports.push_back(
-                    {.position = i, .client_version = version, .service = places_.new_service(), .backends = {}});
+                    {.position = i, .service = places_.new_service(), .client_version = version, .backends = {}});
                 continue;
             }
             ports.push_back(std::move(*had));
@@ -221,14 +222,15 @@ inline void compiler::fill(compiled_port& port, compiled_service const& compiled
     auto const targets = targets_of(next, next.ports[port.position], port.client_version);
     places_.place_targets(port, targets);
     auto entry = entry_for(port, compiled, next);
+    working_.some_have_lifetimes |= entry.lifetimes != nullptr;
     auto const& before = working_.service_at(port.service);
     placed_targets const placed{targets, port.backends, entry.pod_version, next.ring_size};
     entry.everywhere = make_endpoint_ring(rings_, placed, endpoint_scope::everywhere, before.everywhere);
     entry.local = make_endpoint_ring(rings_, placed, endpoint_scope::this_node, before.local, entry.everywhere);
     if (port.guarded != no_service) {
         auto& guarded = working_.services.edit(port.guarded) = entry;
-        guarded.source_ranges4 = allowed_sources<ipv4>(next, *node_);
-        guarded.source_ranges6 = allowed_sources<ipv6>(next, *node_);
+        guarded.sources = std::make_shared<source_ranges const>(
+            source_ranges{allowed_sources<ipv4>(next, *node_), allowed_sources<ipv6>(next, *node_)});
     }
     working_.services.edit(port.service) = std::move(entry);
 }
@@ -238,6 +240,7 @@ inline service_entry compiler::entry_for(compiled_port const& port, compiled_ser
     service_entry entry;
     auto const& before = working_.service_at(port.service).name;
     auto name = report_name(next, next.ports[port.position]);
+    name.shrink_to_fit(); // there are as many as service ports
     entry.name = before && *before == name ? before : std::make_shared<std::string const>(std::move(name));
     if (next.lifetimes) entry.lifetimes = std::make_shared<timeouts const>(*next.lifetimes);
     entry.affinity_seconds = next.affinity_seconds;

@@ -17,10 +17,10 @@ namespace kubeproxy::inline v0_2 {
 
 /// One port of a service for the clients of one IP version, and its places in the snapshot.
 struct compiled_port {
-    std::size_t position = 0; ///< in service_configuration::ports
-    unsigned client_version = 4;
+    std::uint32_t position = 0; ///< in service_configuration::ports
     std::uint32_t service = no_service;
-    std::uint32_t guarded = no_service;    ///< the same for load-balancer IPs, where source ranges guard them
+    std::uint32_t guarded = no_service; ///< the same for load-balancer IPs, where source ranges guard them
+    std::uint8_t client_version = 4;
     std::vector<std::uint32_t> backends{}; ///< of all its targets, in their order
 };
 

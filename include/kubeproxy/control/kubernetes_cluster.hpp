@@ -170,7 +170,7 @@ bool kubernetes_cluster::commit(OnRefusal&& on_refusal) {
             set_aside(name, std::move(staged_.at(name)));
         }
     staged_.clear();
-    order_.clear();
+    order_ = std::vector<std::string>{}; // with its memory: the first time it is the whole cluster
     // What was refused has told why; a second refusal says nothing new. Those that enter give nothing up.
     if (std::exchange(gave_up_, false))
         std::erase_if(aside_,

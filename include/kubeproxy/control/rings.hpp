@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kubeproxy/control/sharded.hpp"
 #include "kubeproxy/service/maglev.hpp"
 #include "kubeproxy/service/ring_hash.hpp"
 
@@ -27,19 +28,22 @@ class ring_cache {
     [[nodiscard]] ring_entries find_or_build(std::vector<ring_backend> backends, std::uint32_t lower_bound) {
         auto const size = ring_size_for(std::span<ring_backend const>{backends}, lower_bound);
         auto const hash = hash_of(backends, size);
-        auto [first, last] = rings_.equal_range(hash);
+        auto& table = rings_.of(hash);
+        auto [first, last] = table.rings.equal_range(hash);
         for (; first != last; ++first)
             if (auto known = first->second.entries.lock(); known && first->second.is_of(backends, size)) return known;
-        if (rings_.size() >= sweep_at_) sweep();
+        if (table.rings.size() >= table.sweep_at) sweep(table);
         auto built = std::make_shared<std::vector<std::uint16_t> const>(build_ring(backends, size, seed_));
-        rings_.emplace(hash, known_ring{std::move(backends), size, built});
+        table.rings.emplace(hash, known_ring{std::move(backends), size, built});
         return built;
     }
 
     /// How many are in use, for those who watch the memory.
     [[nodiscard]] std::size_t alive() const {
         auto const in_use = [](auto const& ring) { return !ring.second.entries.expired(); };
-        return static_cast<std::size_t>(std::ranges::count_if(rings_, in_use));
+        std::size_t count = 0;
+        for (auto const& table : rings_) count += static_cast<std::size_t>(std::ranges::count_if(table.rings, in_use));
+        return count;
     }
 
   private:
@@ -61,16 +65,19 @@ class ring_cache {
         for (auto const& b : backends) hash = detail::ring_mix(hash + detail::ring_gamma * (b.key ^ b.weight));
         return hash;
     }
+    static constexpr std::size_t least_sweep = 8;
+    struct known_rings {
+        std::unordered_multimap<std::uint64_t, known_ring> rings;
+        std::size_t sweep_at = least_sweep;
+    };
     /// Forgets rings that nobody has any more; each time as many may gather as are in use.
-    void sweep() {
-        std::erase_if(rings_, [](auto const& ring) { return ring.second.entries.expired(); });
-        sweep_at_ = std::max(least_sweep, 2 * rings_.size());
+    static void sweep(known_rings& t) {
+        std::erase_if(t.rings, [](auto const& ring) { return ring.second.entries.expired(); });
+        t.sweep_at = std::max(least_sweep, 2 * t.rings.size());
     }
 
-    static constexpr std::size_t least_sweep = 64;
     std::uint64_t seed_;
-    std::size_t sweep_at_ = least_sweep;
-    std::unordered_multimap<std::uint64_t, known_ring> rings_;
+    sharded<known_rings> rings_;
 };
 
 } // namespace kubeproxy::inline v0_2

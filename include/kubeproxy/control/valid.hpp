@@ -3,10 +3,13 @@
 #include "kubeproxy/control/claims.hpp"
 #include "kubeproxy/control/config.hpp"
 #include "kubeproxy/control/rules.hpp"
+#include "kubeproxy/control/sharded.hpp"
 #include "kubeproxy/service/paged_array.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +20,20 @@
 #include <vector>
 
 namespace kubeproxy::inline v0_2 {
+
+namespace detail {
+/// What reading left over would stay as long as the service.
+inline void give_back_room(service_configuration& service) {
+    service.name.shrink_to_fit();
+    service.addresses.shrink_to_fit();
+    service.ports.shrink_to_fit();
+    service.slices.shrink_to_fit();
+    for (auto& slice : service.slices) {
+        slice.ports.shrink_to_fit();
+        slice.endpoints.shrink_to_fit();
+    }
+}
+} // namespace detail
 
 /// A configuration known to be consistent: having one is the proof. Every change keeps it so, or is refused and changes
 /// nothing.
@@ -35,11 +52,11 @@ class valid_configuration {
     [[nodiscard]] std::shared_ptr<node_configuration const> const& shared_node() const noexcept { return node_; }
     /// Slots; null: free.
     [[nodiscard]] slots const& services() const noexcept { return services_; }
-    [[nodiscard]] std::size_t service_count() const noexcept { return slot_of_.size(); }
+    [[nodiscard]] std::size_t service_count() const noexcept { return services_.size() - free_.size(); }
     /// Null: there is none of that name.
     [[nodiscard]] shared_service find(std::string_view name) const {
-        auto const found = slot_of_.find(std::string{name});
-        return found == slot_of_.end() ? nullptr : services_[found->second];
+        auto const slot = slot_of(name);
+        return slot ? services_[*slot] : nullptr;
     }
 
     /// Adds a service, or replaces the one of that name. Costs what the service has, not how many there are.
@@ -49,6 +66,15 @@ class valid_configuration {
     [[nodiscard]] std::optional<config_error> set_node(node_configuration node);
 
   private:
+    [[nodiscard]] static std::size_t hash_of(std::string_view name) noexcept {
+        return std::hash<std::string_view>{}(name);
+    }
+    [[nodiscard]] std::optional<std::uint32_t> slot_of(std::string_view name) const {
+        auto [first, last] = slots_of_.of(hash_of(name)).equal_range(hash_of(name));
+        for (; first != last; ++first)
+            if (services_[first->second]->name == name) return first->second;
+        return std::nullopt;
+    }
     [[nodiscard]] std::uint32_t next_slot() const noexcept;
     void occupy(std::uint32_t slot, std::string const& name);
     [[nodiscard]] std::optional<config_error> move_claims(service_configuration const* before,
@@ -57,7 +83,8 @@ class valid_configuration {
     std::shared_ptr<node_configuration const> node_ = std::make_shared<node_configuration const>();
     slots services_;
     std::vector<std::uint32_t> free_;
-    std::unordered_map<std::string, std::uint32_t> slot_of_;
+    /// By the hash of the name: services have their names already.
+    sharded<std::unordered_multimap<std::size_t, std::uint32_t>> slots_of_;
     claim_register claims_;
 };
 
@@ -65,7 +92,7 @@ inline std::variant<valid_configuration, config_error> valid_configuration::from
     valid_configuration result;
     if (auto wrong = result.set_node(std::move(raw.node))) return std::move(*wrong);
     for (auto& service : raw.services) {
-        if (result.slot_of_.contains(service.name)) return config_error{service.name, "there are two of this name"};
+        if (result.slot_of(service.name)) return config_error{service.name, "there are two of this name"};
         if (auto wrong = result.put(std::move(service))) return std::move(*wrong);
     }
     return result;
@@ -73,10 +100,11 @@ inline std::variant<valid_configuration, config_error> valid_configuration::from
 
 inline std::optional<config_error> valid_configuration::put(service_configuration service) {
     if (auto wrong = check_service(service)) return wrong;
+    detail::give_back_room(service);
     auto const next = std::make_shared<service_configuration const>(std::move(service));
-    auto const found = slot_of_.find(next->name);
-    auto const slot = found != slot_of_.end() ? found->second : next_slot();
-    auto const before = found != slot_of_.end() ? services_[slot] : nullptr;
+    auto const known = slot_of(next->name);
+    auto const slot = known.value_or(next_slot());
+    auto const before = known ? services_[slot] : nullptr;
     if (before == nullptr || before->addresses != next->addresses || before->ports != next->ports) {
         if (auto wrong = move_claims(before.get(), *next, slot)) return wrong;
     }
@@ -98,12 +126,14 @@ inline std::optional<config_error> valid_configuration::move_claims(service_conf
 }
 
 inline bool valid_configuration::remove(std::string_view name) {
-    auto const found = slot_of_.find(std::string{name});
-    if (found == slot_of_.end()) return false;
-    claims_.release(*services_[found->second]);
-    services_.edit(found->second) = nullptr;
-    free_.push_back(found->second);
-    slot_of_.erase(found);
+    auto const slot = slot_of(name);
+    if (!slot) return false;
+    claims_.release(*services_[*slot]);
+    free_.push_back(*slot);
+    auto& names = slots_of_.of(hash_of(name));
+    auto const [first, last] = names.equal_range(hash_of(name));
+    names.erase(std::find_if(first, last, [&](auto const& known) { return known.second == *slot; }));
+    services_.edit(*slot) = nullptr;
     return true;
 }
 
@@ -118,7 +148,7 @@ inline std::uint32_t valid_configuration::next_slot() const noexcept {
 }
 
 inline void valid_configuration::occupy(std::uint32_t slot, std::string const& name) {
-    slot_of_.emplace(name, slot);
+    slots_of_.of(hash_of(name)).emplace(hash_of(name), slot);
     if (free_.empty())
         services_.grow_to(services_.size() + 1);
     else

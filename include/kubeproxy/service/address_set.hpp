@@ -41,7 +41,7 @@ class address_set {
         if (at != entries.end() && at->key == a)
             ++at->users;
         else
-            entries.insert(at, {a, 1});
+            insert(entries, at, {a, 1});
     }
     /// \pre it was added
     void remove(address const& a) {
@@ -68,6 +68,12 @@ class address_set {
     [[nodiscard]] static std::size_t shard_of(address const& a) noexcept {
         auto const words = std::bit_cast<std::array<std::uint64_t, 2>>(a);
         return static_cast<std::size_t>((words[0] ^ words[1]) * 0x9e37'79b9'7f4a'7c15u >> 56); // 2^64 / golden ratio
+    }
+    /// Grows by an eighth: there are many shards, and each is copied as it changes.
+    static void insert(shard& entries, shard::const_iterator at, entry const& added) {
+        auto const position = at - entries.cbegin();
+        if (entries.size() == entries.capacity()) entries.reserve(entries.size() + entries.size() / 8 + 1);
+        entries.insert(entries.cbegin() + position, added);
     }
     /// The shard, belonging to this set alone.
     [[nodiscard]] shard& own(std::size_t i) {

@@ -68,13 +68,14 @@ namespace detail {
 
 template <ip_version V>
 bool source_is_allowed(service_entry const& service, typename V::address const& source) noexcept {
+    if (service.sources == nullptr) return true;
     auto const is_in = [&](std::vector<prefix<V>> const& ranges) {
         return ranges.empty() || std::ranges::any_of(ranges, [&](auto const& range) { return range.contains(source); });
     };
     if constexpr (std::same_as<V, ipv4>)
-        return is_in(service.source_ranges4);
+        return is_in(service.sources->of_ipv4);
     else
-        return is_in(service.source_ranges6);
+        return is_in(service.sources->of_ipv6);
 }
 
 inline selection without_endpoint(selection chosen, service_entry const& service, traffic_policy endpoints) noexcept {

@@ -50,17 +50,22 @@ struct endpoint_ring {
     [[nodiscard]] bool empty() const noexcept { return backends.empty(); }
 };
 
+/// loadBalancerSourceRanges; of an IP version that has none, everybody.
+struct source_ranges {
+    std::vector<prefix<ipv4>> of_ipv4;
+    std::vector<prefix<ipv6>> of_ipv6;
+};
+
 /// One service port, compiled for one IP version of its clients.
 struct service_entry {
     std::shared_ptr<endpoint_ring const> everywhere; ///< usable endpoints; null: none
     std::shared_ptr<endpoint_ring const> local;      ///< those on this node; null: none
     std::shared_ptr<timeouts const> lifetimes;       ///< null: the snapshot's
     std::shared_ptr<std::string const> name;         ///< for reports: "default/web:http", or what the `ku` line said
-    std::vector<prefix<ipv4>> source_ranges4;        ///< who may come in here; empty: everybody
-    std::vector<prefix<ipv6>> source_ranges6;
-    std::uint32_t affinity_seconds = 0; ///< session affinity ClientIP; 0: none
-    std::uint32_t affinity_group = 0;   ///< services (ports) of one Service share their clients' choice
-    std::uint8_t pod_version = 4;       ///< 4 or 6: what packets become
+    std::shared_ptr<source_ranges const> sources;    ///< who may come in here; null: everybody
+    std::uint32_t affinity_seconds = 0;              ///< session affinity ClientIP; 0: none
+    std::uint32_t affinity_group = 0;                ///< services (ports) of one Service share their clients' choice
+    std::uint8_t pod_version = 4;                    ///< 4 or 6: what packets become
     traffic_policy internal = traffic_policy::cluster;
     traffic_policy external = traffic_policy::cluster;
 };
@@ -102,6 +107,7 @@ struct snapshot {
     node_addresses<ipv6> node6;
     prefix<ipv6> nat64_prefix = local_use_nat64_prefix; ///< IPv4 clients appear behind it to IPv6 pods
     timeouts lifetimes;
+    bool some_have_lifetimes = false;       ///< services; else no entry is read for a packet of a known flow
     std::uint16_t excluded_ports_first = 0; ///< ports that are never taken as a source: node ports; 0: none
     std::uint16_t excluded_ports_last = 0;
     bool masquerade_all = false;
@@ -136,7 +142,8 @@ struct snapshot {
     [[nodiscard]] std::size_t backend_count() const noexcept { return backends.size(); }
 
     [[nodiscard]] timeouts const& lifetimes_of(std::uint32_t service) const noexcept {
-        bool const has_own = service < service_count() && service_at(service).lifetimes != nullptr;
+        bool const has_own =
+            some_have_lifetimes && service < service_count() && service_at(service).lifetimes != nullptr;
         return has_own ? *service_at(service).lifetimes : lifetimes;
     }
     /// Whether `index` still is the backend that a flow was given.

@@ -77,7 +77,8 @@ class compiler {
     enum class node_is : std::uint8_t { as_before, another };
 
     [[nodiscard]] node_is take_node(std::shared_ptr<node_configuration const> const& next);
-    [[nodiscard]] std::vector<std::size_t> changed_slots(valid_configuration::slots const& next, node_is node) const;
+    [[nodiscard]] std::vector<std::size_t> changed_slots(valid_configuration::slots const& next,
+                                                         valid_configuration::slots const& seen, node_is node) const;
     void withdraw(compiled_service& compiled, service_configuration const* next);
     void update(compiled_service& compiled, shared_service const& next);
     [[nodiscard]] static bool is_same_service(service_configuration const& before,
@@ -109,7 +110,8 @@ inline std::unique_ptr<snapshot const> compiler::compile(valid_configuration con
     auto const in = [&](std::size_t slot) -> shared_service const& {
         return slot < slots.size() ? slots[slot] : nobody;
     };
-    auto const changed = changed_slots(slots, node);
+    auto const seen = std::exchange(seen_, {}); // whatever throws below, the next call compares every slot
+    auto const changed = changed_slots(slots, seen, node);
     // All that goes goes first: what comes may take over its address.
     for (auto const slot : changed) withdraw(compiled_[slot], in(slot).get());
     for (auto const slot : changed) update(compiled_[slot], in(slot));
@@ -137,11 +139,12 @@ inline compiler::node_is compiler::take_node(std::shared_ptr<node_configuration 
 }
 
 /// Slots of the same page have not changed.
-inline std::vector<std::size_t> compiler::changed_slots(valid_configuration::slots const& next, node_is node) const {
+inline std::vector<std::size_t> compiler::changed_slots(valid_configuration::slots const& next,
+                                                        valid_configuration::slots const& seen, node_is node) const {
     std::vector<std::size_t> changed;
     constexpr auto page = valid_configuration::slots::page_size;
     for (std::size_t number = 0; number * page < compiled_.size(); ++number) {
-        if (node == node_is::as_before && next.page_at(number) == seen_.page_at(number)) continue;
+        if (node == node_is::as_before && next.page_at(number) == seen.page_at(number)) continue;
         auto const end = std::min(compiled_.size(), (number + 1) * page);
         for (auto slot = number * page; slot < end; ++slot) {
             bool const is_there = slot < next.size() && next[slot] != nullptr;

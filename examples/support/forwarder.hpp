@@ -28,9 +28,8 @@ struct forwarder_settings {
     std::uint32_t flows = 1u << 20; ///< of IPv4, and as many that have IPv6 on a side
     std::size_t mtu = router_link::default_mtu;
     proxied_addresses answer_for = proxied_addresses::none;
-    std::string capture; ///< empty: none
-    /// How long a worker looks again before it sleeps: to be woken costs more than that, and frames come in trains.
-    std::chrono::microseconds busy_poll{50};
+    std::string capture;                    ///< empty: none
+    std::chrono::microseconds busy_poll{0}; ///< how long a worker looks again before it sleeps
 };
 
 /// A router whose data plane is the library: TAP devices, workers, and the control path. Everything but start() and

@@ -60,7 +60,7 @@ inline constexpr char const* forwarder_usage =
     add("workers", options::value<std::size_t>()->value_name("N"),
         "data threads, each with a queue of every TAP (default 1)");
     add("busy-poll", options::value<std::size_t>()->value_name("MICROSECONDS"),
-        "how long a data thread looks again before it sleeps; more costs CPU time, and saves latency (default 50)");
+        "how long a data thread looks again before it sleeps; more costs CPU time, and saves latency (default 0)");
     add("flows", options::value<std::size_t>()->value_name("N"),
         "room for N connections of IPv4 and N of IPv6 (default 1048576)");
     add("mtu", options::value<std::size_t>()->value_name("N"), "of links that do not say their own (default 1500)");
@@ -109,7 +109,7 @@ template <class T>
     s.workers = number_between(found, "workers", 1, 1, most_workers);
     s.flows = static_cast<std::uint32_t>(number_between(found, "flows", 1u << 20, least_flows, most_flows));
     s.mtu = number_between(found, "mtu", router_link::default_mtu, router_link::least_mtu, router_link::most_mtu);
-    s.busy_poll = std::chrono::microseconds{number_between(found, "busy-poll", 50, 0, 1'000'000)};
+    s.busy_poll = std::chrono::microseconds{number_between(found, "busy-poll", 0, 0, 1'000'000)};
     if (found.contains("answer-services")) s.answer_for = proxied_addresses::services;
     s.capture = option_or<std::string>(found, "capture", {});
     return s;

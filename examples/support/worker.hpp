@@ -125,9 +125,7 @@ class worker {
             if (time >= next_tick_) tick(time);
             if (is_busy)
                 awake_until_ = time + linger_;
-            else if (time < awake_until_)
-                std::this_thread::yield();
-            else
+            else if (time >= awake_until_)
                 sleep();
         }
     }

@@ -50,7 +50,7 @@ class step {
     template <class T>
     static constexpr std::uint64_t number = [] {
         std::uint64_t n = 1;
-        bool const is_known = ((std::same_as<T, Next> || (++n, false)) || ...);
+        bool const is_known = ((std::same_as<T, Next> || (static_cast<void>(++n), false)) || ...);
         return is_known ? n : 0;
     }();
 

@@ -124,7 +124,8 @@ class bind_stage {
         }
         if (inserted.what != insert_outcome::inserted) return without_flow(card, after, drop_reason::flow_table_full);
         card.result->relation = flow_relation::fresh;
-        return routed<P, From, To>{card, after, changes_of(card.key, after)};
+        auto const& body = flows_->body(inserted.ref);
+        return routed<P, From, To>{card, after, {body.network_change, body.transport_change}};
     }
 
     template <ip_version From, ip_version To>

@@ -1,8 +1,12 @@
 #pragma once
 
 #include "kubeproxy/flow/flow_ref.hpp"
-#include "kubeproxy/flow/tuple.hpp"
+#include "kubeproxy/flow/tuple_words.hpp"
 #include "kubeproxy/wire/checksum.hpp"
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
 
 namespace kubeproxy::inline v0_2 {
 
@@ -13,9 +17,15 @@ struct sum_changes {
 };
 
 namespace detail {
+/// Folded. The order of bytes in the words does not matter to the sum, but for the order in the sum itself (RFC 1071
+/// section 2 B), so the addresses are added as the machine reads them.
 template <ip_version V>
 constexpr std::uint64_t address_sum(tuple<V> const& t) noexcept {
-    return sum_of(t.source) + sum_of(t.destination);
+    auto const words = words_of(t);
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i + 1 < words.size(); ++i) sum += (words[i] & 0xffff'ffff) + (words[i] >> 32);
+    auto const folded = fold(sum);
+    return std::endian::native == std::endian::little ? std::rotl(folded, 8) : folded;
 }
 template <ip_version V>
 constexpr std::uint64_t port_sum(tuple<V> const& t) noexcept {

@@ -60,7 +60,8 @@ template <ip_version V>
 [[nodiscard, gnu::always_inline]] inline bool fits_plainly(parsed<ipv4> const& p, std::size_t gso_size,
                                                            std::size_t headroom,
                                                            translation_settings const& settings) noexcept {
-    auto const longest = std::min<std::size_t>(settings.lowest_ipv6_mtu, settings.ipv6_mtu) - header_difference;
+    auto const limit = ipv4_view{p.bytes}.dont_fragment() ? settings.ipv6_mtu : cut_size(settings);
+    auto const longest = limit - header_difference;
     return gso_size == 0 && p.bytes.size() <= longest && headroom >= header_difference &&
            fold(sum_of(p.bytes.first(ipv4::minimum_header))) == 0xffff;
 }

@@ -43,6 +43,7 @@ enum class drop_reason : std::uint8_t {
     unallocated_address, ///< inside a service range, but no service has the address
     backend_removed,     ///< the flow's backend is gone
     no_source_address,   ///< the source must change, and no address is configured to change it to
+    denied_by_host,      ///< a stage of the host's own says so
     // Something is used up.
     ports_exhausted,     ///< every source port towards this remote endpoint is taken (RFC 6146 section 3.5)
     flow_table_full,     ///< the translation needs state, and there is no room for it
@@ -89,6 +90,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
                                                                     "unallocated_address",
                                                                     "backend_removed",
                                                                     "no_source_address",
+                                                                    "denied_by_host",
                                                                     "ports_exhausted",
                                                                     "flow_table_full",
                                                                     "flow_rate_limited",

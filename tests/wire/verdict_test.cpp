@@ -48,6 +48,7 @@ constexpr std::array reasons{
     KUBEPROXY_REASON(unallocated_address),
     KUBEPROXY_REASON(backend_removed),
     KUBEPROXY_REASON(no_source_address),
+    KUBEPROXY_REASON(denied_by_host),
     KUBEPROXY_REASON(ports_exhausted),
     KUBEPROXY_REASON(flow_table_full),
     KUBEPROXY_REASON(flow_rate_limited),

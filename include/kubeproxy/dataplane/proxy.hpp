@@ -34,10 +34,14 @@ struct proxy_settings {
     std::size_t sweep_per_burst = 16;      ///< flow records looked at for expiry with a burst, at most
 };
 
+/// All packets pass by a stage that takes none.
+struct no_stage {};
+
 /// kube-proxy of stock stages: one worker.
 ///
 ///     parse      bytes -> headers; an ICMP error counts for the flow that it quotes
 ///     fragments  a later fragment gets the ports of its first one; an early one waits for it
+///     (own)      a stage of the host's: an access list, a counter, a sampler
 ///     locate     headers -> a place in the flow table                          (prefetches its index)
 ///     track      place -> the flow, and where it goes; or none                 (prefetches its record)
 ///     select     no flow: service -> policy -> ring -> backend
@@ -45,9 +49,12 @@ struct proxy_settings {
 ///     rewrite    addresses, ports, checksums, family
 ///     answer     what is refused: an ICMP error or a TCP reset
 ///
+/// A host's own stage is a type with `step<seen<P, V>> operator()(seen<P, V>&) noexcept` for the versions that it cares
+/// about: it returns what it took, or settles the packet: `s.card->drop(drop_reason::denied_by_host)`.
+///
 /// The table and the source outlive the proxy; with a shared table each worker has a proxy of its own. The object stays
 /// where it is: its stages know each other's surroundings.
-template <packet_buffer P, class Table = flow_table>
+template <packet_buffer P, class Table = flow_table, class OwnStage = no_stage>
 class proxy {
   public:
     /// Whose session affinity is shared as the flows are.
@@ -59,14 +66,17 @@ class proxy {
         std::max({rewriter<ipv4, ipv6>::headroom, icmp_error_headroom<ipv4>, icmp_error_headroom<ipv6>});
 
     /// A worker with a memory of its own for session affinity: for hosts with one worker.
-    proxy(Table& flows, service_source& services, proxy_settings const& settings = {})
-        : proxy{std::make_unique<affinity_type>(settings.affinity_clients, settings.seed), flows, services, settings} {}
+    proxy(Table& flows, service_source& services, proxy_settings const& settings = {}, OwnStage own = {})
+        : proxy{std::make_unique<affinity_type>(settings.affinity_clients, settings.seed), flows, services, settings,
+                std::move(own)} {}
     /// \param clients shared by all workers, as the flows are
-    proxy(Table& flows, affinity_type& clients, service_source& services, proxy_settings const& settings = {})
+    proxy(Table& flows, affinity_type& clients, service_source& services, proxy_settings const& settings = {},
+          OwnStage own = {})
         : flows_{&flows}, services_{services}, cut_size_{detail::cut_size(settings.translation)},
           sweep_per_burst_{settings.sweep_per_burst},
           path_{parse_stage<P>{},
                 fragment_stage<P, burst_size>{burst_, settings.seed, settings.fragments},
+                std::move(own),
                 locate_stage<P, Table>{flows},
                 track_stage<P, Table>{flows, burst_},
                 select_stage<P, affinity_type>{burst_, settings.ring_seed, clients},
@@ -106,13 +116,13 @@ class proxy {
     [[nodiscard]] Table& flows() const noexcept { return *flows_; }
 
   private:
-    using path = pipeline<frame<P>, burst_size, parse_stage<P>, fragment_stage<P, burst_size>, locate_stage<P, Table>,
-                          track_stage<P, Table>, select_stage<P, affinity_type>, bind_stage<P, Table>, rewrite_stage<P>,
-                          answer_stage<P>>;
+    using path = pipeline<frame<P>, burst_size, parse_stage<P>, fragment_stage<P, burst_size>, OwnStage,
+                          locate_stage<P, Table>, track_stage<P, Table>, select_stage<P, affinity_type>,
+                          bind_stage<P, Table>, rewrite_stage<P>, answer_stage<P>>;
 
     proxy(std::unique_ptr<affinity_type> clients, Table& flows, service_source& services,
-          proxy_settings const& settings)
-        : proxy{flows, *clients, services, settings} {
+          proxy_settings const& settings, OwnStage own)
+        : proxy{flows, *clients, services, settings, std::move(own)} {
         own_clients_ = std::move(clients);
     }
 

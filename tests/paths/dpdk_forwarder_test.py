@@ -6,6 +6,7 @@
 Exit status 77 without scapy (Debian: python3-scapy).
 """
 
+import contextlib
 import os
 import random
 import re
@@ -77,7 +78,7 @@ class Forwarder(unittest.TestCase):
                 writer.write_packet(data, sec=second, usec=0)
 
     def read(self, name):
-        with RawPcapReader(self.path(name)) as reader:
+        with contextlib.closing(RawPcapReader(self.path(name))) as reader:
             return [bytes(data) for data, _ in reader]
 
     def call(self, devices, options, lcores=LCORE):

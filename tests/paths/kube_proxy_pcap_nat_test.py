@@ -69,7 +69,7 @@ def services_at(objects, flow):
     """namespace/name:port of the services that the flow can be for."""
     return {f"{o['metadata']['namespace']}/{o['metadata']['name']}:{p.get('name') or p['port']}"
             for o in objects if o["kind"] == "Service" for p in o["spec"]["ports"]
-            if flow["port"] in (p["port"], p.get("nodePort")) and flow["protocol"] == p["protocol"]}
+            if flow["port"] in (p["port"], p.get("nodePort")) and flow["protocol"] == (p.get("protocol") or "TCP")}
 
 
 class PcapNat(unittest.TestCase):

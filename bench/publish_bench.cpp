@@ -143,7 +143,7 @@ template <class Cluster>
 Cluster& whole() {
     static std::unique_ptr<Cluster> const built = [] {
         auto c = std::make_unique<Cluster>();
-        for (std::size_t const pods : {10, 100, 1000}) {
+        for (std::size_t const pods : {10u, 100u, 1000u}) {
             layout const l{pods};
             add_services(*c, l.first, l.services, l.pods, l.first_pod);
         }

@@ -217,7 +217,7 @@ TEST(controller, names_of_reports) {
                                        "[2001::/16]:3306", "2001::/16"}));
 }
 
-TEST(controller, services_of_one_address_each_get_their_packets) { // issue 2, "Must hold"
+TEST(controller, services_of_one_address_each_get_their_packets) {
     proxy_of_text proxy{"ku vip 90.0.0.0/8 port 80\n"
                         "ku vip 90.0.0.0/8 port 443 protocol tcp\n"
                         "ku vip 90.0.0.0/8 port 443 protocol udp\n"
@@ -379,7 +379,7 @@ TEST(controller, show_counts_what_workers_counted_and_forgets_the_former_owner_o
     }
 }
 
-TEST(controller, pods_keep_place_and_generation_while_others_come_and_go) { // issue 2, "Must hold"
+TEST(controller, pods_keep_place_and_generation_while_others_come_and_go) {
     proxy_of_text proxy{"ku vip 90.0.0.0/8 port 80\nku pod 90.0.0.0/8 10.0.0.1 10.0.0.2 10.0.0.3\n"};
     auto const places = [&] { return proxy.control.compiled().services()[0].ports[0].backends; };
     auto const generation = [&](std::uint32_t place) { return proxy.control.current()->status_of(place).generation; };

@@ -373,7 +373,7 @@ TYPED_TEST(table_test, a_flood_of_half_open_flows_evicts_no_established_one) {
     EXPECT_GE(table.counters().evicted, 600'000u);
 }
 
-TYPED_TEST(table_test, memory_a_connection_is_within_budget) { // issue 5: 96 and 176 bytes, everything included
+TYPED_TEST(table_test, memory_a_connection_is_within_budget) { // 96 and 176 bytes, everything included
     auto const narrow = this->make({.narrow = 1'000'000, .wide = 0});
     EXPECT_LE(static_cast<double>(narrow.bytes()) / narrow.capacity().narrow, 96.0);
     auto const wide = this->make({.narrow = 0, .wide = 1'000'000});

@@ -12,7 +12,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -31,7 +30,6 @@ class kubernetes_cluster {
     explicit kubernetes_cluster(valid_configuration& in_force) noexcept : in_force_{&in_force} {}
 
     void put_service(service_configuration service) {
-        services_.insert(service.name);
         auto& entry = stage(service.name);
         auto slices = std::move(entry.service.slices);
         entry.service = std::move(service);
@@ -40,10 +38,10 @@ class kubernetes_cluster {
     }
     /// Its slices stay: they are objects of their own.
     void remove_service(std::string const& name) {
-        if (services_.erase(name) != 0) stage(name).is_there = false;
+        if (is_there(name)) stage(name).is_there = false;
     }
     /// Of Services and of slices ("namespace/name") that are there.
-    [[nodiscard]] std::vector<std::string> services() const { return {services_.begin(), services_.end()}; }
+    [[nodiscard]] std::vector<std::string> services() const;
     [[nodiscard]] std::vector<std::string> slices() const {
         std::vector<std::string> all;
         for (auto const& [key, owner] : owners_) all.push_back(key);
@@ -89,6 +87,17 @@ class kubernetes_cluster {
     };
     using entries = std::map<std::string, joined>;
 
+    /// What has a VIP of the `ku` language is not the cluster's.
+    [[nodiscard]] static bool is_of_cluster(service_configuration const& service) noexcept {
+        return !service.addresses.empty() && service.addresses.front().kind != service_address_kind::vip;
+    }
+    /// A Service of this name was put and not removed, whether it is in force or not.
+    [[nodiscard]] bool is_there(std::string const& name) const {
+        for (auto const* entries_of : {&staged_, &aside_})
+            if (auto const known = entries_of->find(name); known != entries_of->end()) return known->second.is_there;
+        auto const in_force = in_force_->find(name);
+        return in_force != nullptr && is_of_cluster(*in_force);
+    }
     [[nodiscard]] joined& stage(std::string const& name);
     void drop_slice(std::string const& service, std::string const& name) {
         std::erase_if(stage(service).service.slices, [&](endpoint_slice const& s) { return s.name == name; });
@@ -105,10 +114,21 @@ class kubernetes_cluster {
     entries aside_;
     std::vector<std::string> order_;                      ///< of staged_, as they came
     std::unordered_map<std::string, std::string> owners_; ///< slice -> service
-    std::unordered_set<std::string> services_;            ///< that are there, in force or not
     bool changed_ = false;                                ///< the configuration has
     bool gave_up_ = false;                                ///< a Service went, or has other addresses now
 };
+
+inline std::vector<std::string> kubernetes_cluster::services() const {
+    std::vector<std::string> all;
+    for (auto const& service : in_force_->services())
+        if (service != nullptr && is_of_cluster(*service)) all.push_back(service->name);
+    for (auto const* entries_of : {&staged_, &aside_})
+        for (auto const& [name, entry] : *entries_of) all.push_back(name);
+    std::ranges::sort(all);
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    std::erase_if(all, [this](std::string const& name) { return !is_there(name); });
+    return all;
+}
 
 inline kubernetes_cluster::joined& kubernetes_cluster::stage(std::string const& name) {
     auto const [at, is_new] = staged_.try_emplace(name);

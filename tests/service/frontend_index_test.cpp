@@ -174,8 +174,8 @@ TYPED_TEST(frontends_of, random_changes_agree_with_a_scan_and_leave_copies_alone
         auto const* expected = scan(all, destination, port, protocol);
         auto const* found = index.find(destination, port, protocol);
         bool const covered = std::ranges::any_of(all, [&](auto const& f) { return f.vip.contains(destination); });
-        return (found == nullptr) == (expected == nullptr) && (found == nullptr || found->service == expected->service) &&
-               index.covers(destination) == covered;
+        return (found == nullptr) == (expected == nullptr) &&
+               (found == nullptr || found->service == expected->service) && index.covers(destination) == covered;
     };
     frontend_index<TypeParam> now;
     list model;

@@ -4,12 +4,13 @@
 #
 #     bench/against_kernel.sh [SECONDS [ROUNDS]]     of each measurement (3), and how often (3); medians are printed
 #
+# The forwarder has a worker for each processor, as the kernel works on all of them; WORKERS: another number.
 # KUBEPROXY_BUILD_DIR: where the build tree goes (build/). SERVICES: how many others there are beside (1000).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tests/support/requirements.sh
 
-seconds=${1:-3} rounds=${2:-3} others=${SERVICES:-1000}
+seconds=${1:-3} rounds=${2:-3} others=${SERVICES:-1000} workers=${WORKERS:-$(nproc)}
 tree=${KUBEPROXY_BUILD_DIR:-build}/against_kernel
 [ "$(id -u)" -eq 0 ] || { echo "network namespaces need root" >&2; exit 1; }
 require g++ cmake ninja-build libboost1.81-dev libboost-program-options1.81-dev libboost-json1.81-dev libpcap-dev \
@@ -64,7 +65,7 @@ set_up_ours() {
         done
     } >"$work/services.ku"
     "$forwarder" --tap "akc@$ours_client,10.0.0.1/24" --tap "akp@$ours_pods,10.244.1.1/24" --config "$work/services.ku" \
-        >"$work/banner" 2>"$work/errors" &
+        --workers "$workers" >"$work/banner" 2>"$work/errors" &
     forwarder_pid=$!
     for ((i = 0; i < 100; i++)); do
         grep -q '^ready$' "$work/banner" && break
@@ -169,7 +170,7 @@ for ((i = 0; i < rounds; i++)); do
 done | tee "$work/numbers" >&2
 
 echo
-echo "$(nproc) processors, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), $others other services; medians of $rounds"
+echo "$(nproc) processors, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), $workers workers, $others other services; medians of $rounds"
 python3 - "$work/numbers" <<'end'
 import statistics, sys
 names = {"stream": "TCP, one stream, Gbit/s", "requests": "requests/s, 16 connections", "connections": "new connections/s",

@@ -121,7 +121,10 @@ class program {
         for (std::size_t i = 0; i < links.size(); ++i) {
             auto const& device = forwarder_.devices()[i];
             out << links[i].name() << (device.is_created() ? "  created" : "  attached") << ", MTU " << links[i].mtu()
-                << ", TSO" << (device.has_udp_segmentation() ? " and USO" : "") << ", router at";
+                << ", TSO" << (device.has_udp_segmentation() ? " and USO" : "") << ", ";
+            if (!device.steering().refusal().empty())
+                out << "no steering by processor (" << device.steering().refusal() << "), ";
+            out << "router at";
             for (auto const& station : links[i].addresses<kubeproxy::ipv4>())
                 out << ' ' << kubeproxy::to_text(station.address) << '/' << unsigned{station.network.length};
             for (auto const& station : links[i].addresses<kubeproxy::ipv6>())
@@ -131,7 +134,8 @@ class program {
         for (auto const& route : options_.forwarder.routes) out << "route " << route.text << '\n';
         out << services() << " services; room for " << options_.forwarder.flows
             << " flows of IPv4 and as many of IPv6; " << options_.forwarder.workers
-            << (options_.forwarder.workers == 1 ? " worker" : " workers") << '\n'
+            << (options_.forwarder.workers == 1 ? " worker" : " workers")
+            << (forwarder_.has_processor_for_each_worker() ? ", one for each processor" : "") << '\n'
             << "ready" << std::endl;
     }
 

@@ -7,6 +7,7 @@
 #include "support/whole_file.hpp"
 #include "support/worker.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -39,9 +40,9 @@ class forwarder {
     /// Opens the devices. \throws startup_error, naming the option
     explicit forwarder(forwarder_settings const& settings)
         : links_{make_links(settings.taps, settings.mtu)}, routes_{make_routes(links_, settings.routes)},
-          devices_{open_devices(settings.taps, settings.workers, settings.mtu)}, seed_{random_seed()},
-          flows_{{settings.flows, settings.flows}, seed_, services_.quiescence()}, clients_{affinity_clients, seed_},
-          control_{services_, {.hooks = hooks()}}, place_{services_} {
+          devices_{open_devices(settings.taps, settings.workers, settings.mtu, choice_for(settings.workers))},
+          seed_{random_seed()}, flows_{{settings.flows, settings.flows}, seed_, services_.quiescence()},
+          clients_{affinity_clients, seed_}, control_{services_, {.hooks = hooks()}}, place_{services_} {
         if (!settings.capture.empty()) capture_ = open_capture(settings.capture);
         make_workers(settings);
     }
@@ -56,6 +57,10 @@ class forwarder {
     [[nodiscard]] std::vector<router_link> const& links() const noexcept { return links_; }
     [[nodiscard]] std::vector<tap_device> const& devices() const noexcept { return devices_; }
     [[nodiscard]] std::vector<std::unique_ptr<worker>> const& workers() const noexcept { return workers_; }
+    /// Whether worker i runs on processor i, where all devices have the frames from there in its queue.
+    [[nodiscard]] bool has_processor_for_each_worker() const noexcept {
+        return std::ranges::all_of(devices_, [](tap_device const& each) { return each.steering().is_on(); });
+    }
     /// The workers' clock: what their proxies are told, and the flow table.
     [[nodiscard]] static std::chrono::nanoseconds now() noexcept {
         return std::chrono::steady_clock::now().time_since_epoch();
@@ -66,7 +71,8 @@ class forwarder {
     }
 
     void start() {
-        for (auto& each : workers_) each->start();
+        for (std::size_t i = 0; i < workers_.size(); ++i)
+            workers_[i]->start(has_processor_for_each_worker() ? std::optional{i} : std::nullopt);
         is_running_ = true;
     }
     void stop() {
@@ -113,6 +119,10 @@ class forwarder {
 
   private:
     static constexpr std::size_t affinity_clients = 1 << 16;
+
+    [[nodiscard]] static queue_choice choice_for(std::size_t workers) noexcept {
+        return has_processor_for_each(workers) ? queue_choice::processor : queue_choice::kernel;
+    }
 
     [[nodiscard]] static std::uint64_t random_seed() {
         std::random_device device;

@@ -178,12 +178,15 @@ void add_given(route_table<V>& routes, route_option const& given) {
 }
 
 [[nodiscard]] inline std::vector<tap_device> open_devices(std::span<tap_option const> taps, std::size_t queues,
-                                                          std::size_t mtu) {
+                                                          std::size_t mtu, queue_choice choice) {
     std::vector<tap_device> devices;
     for (auto const& tap : taps) {
         try {
-            devices.emplace_back(
-                tap_request{.name = tap.name, .netns = tap.netns, .queues = queues, .mtu = tap.mtu.value_or(mtu)});
+            devices.emplace_back(tap_request{.name = tap.name,
+                                             .netns = tap.netns,
+                                             .queues = queues,
+                                             .mtu = tap.mtu.value_or(mtu),
+                                             .choice = choice});
         } catch (device_error const& wrong) {
             throw startup_error{"--tap " + tap.text + ": " + wrong.what()};
         }

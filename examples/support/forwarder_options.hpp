@@ -58,7 +58,8 @@ inline constexpr char const* forwarder_usage =
         "serve Prometheus /metrics and /healthz there");
     add("restore", options::value<std::string>()->value_name("FILE"), "flows that `ku save flows FILE` has saved");
     add("workers", options::value<std::size_t>()->value_name("N"),
-        "data threads, each with a queue of every TAP (default 1)");
+        "data threads, each with a queue of every TAP (default 1). As many as there are processors: each stays on "
+        "one and gets what programs there send, and a bulk stream keeps its thread");
     add("busy-poll", options::value<std::size_t>()->value_name("MICROSECONDS"),
         "how long a data thread looks again before it sleeps; more costs CPU time, and saves latency (default 0)");
     add("flows", options::value<std::size_t>()->value_name("N"),

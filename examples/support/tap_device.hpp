@@ -1,6 +1,7 @@
 #pragma once
 
 #include "support/file_descriptor.hpp"
+#include "support/queue_steering.hpp"
 #include "support/vnet_header.hpp"
 
 #include <fcntl.h>
@@ -60,7 +61,8 @@ struct tap_request {
     std::string name;
     std::string netns{}; ///< of `ip netns`; empty: this one
     std::size_t queues = 1;
-    std::size_t mtu = 1500; ///< of a device that is created
+    std::size_t mtu = 1500;                     ///< of a device that is created
+    queue_choice choice = queue_choice::kernel; ///< where there are several; else than the kernel's as far as it allows
 };
 
 /// The queues of a TAP device, one for each worker, with checksums and segmentation left to whoever is next. A device
@@ -75,12 +77,15 @@ class tap_device {
         file_descriptor const socket{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
         is_created_ = !is_there(socket);
         for (std::size_t i = 0; i < request.queues; ++i) queues_.push_back(open_queue(request.queues > 1));
+        if (request.queues > 1) choose(request.choice);
         if (is_created_) bring_up(socket, request.mtu);
     }
 
     [[nodiscard]] std::string const& name() const noexcept { return name_; }
     [[nodiscard]] bool is_created() const noexcept { return is_created_; }
     [[nodiscard]] bool has_udp_segmentation() const noexcept { return has_udp_segmentation_; }
+    /// Of frames to queues, by their sender's processor.
+    [[nodiscard]] queue_steering const& steering() const noexcept { return steering_; }
     [[nodiscard]] std::span<file_descriptor const> queues() const noexcept { return queues_; }
 
   private:
@@ -130,6 +135,13 @@ class tap_device {
             throw device_error{std::string{"offloads: "} + std::strerror(errno)};
     }
 
+    void choose(queue_choice choice) {
+        switch (choice) {
+        case queue_choice::kernel: return queue_steering::clear(queues_.front());
+        case queue_choice::processor: steering_ = queue_steering{queues_.front()};
+        }
+    }
+
     void bring_up(file_descriptor const& socket, std::size_t mtu) const {
         auto request = named();
         request.ifr_mtu = static_cast<int>(mtu);
@@ -144,6 +156,7 @@ class tap_device {
     bool is_created_ = false;
     bool has_udp_segmentation_ = false;
     std::vector<file_descriptor> queues_;
+    queue_steering steering_;
 };
 
 } // namespace examples

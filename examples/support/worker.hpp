@@ -4,6 +4,8 @@
 #include "support/worker_queues.hpp"
 
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
@@ -13,6 +15,7 @@
 #include <functional>
 #include <future>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -59,8 +62,10 @@ class worker {
     worker& operator=(worker const&) = delete;
     ~worker() { stop(); }
 
-    void start() {
+    /// \param processor where it runs; none: wherever the kernel likes
+    void start(std::optional<std::size_t> processor = std::nullopt) {
         thread_ = std::thread{[this] { run(); }};
+        if (processor) stay_on(*processor);
     }
     /// Ends the thread when its burst is done.
     void stop() {
@@ -114,6 +119,14 @@ class worker {
 
     [[nodiscard]] static std::chrono::nanoseconds now() noexcept {
         return std::chrono::steady_clock::now().time_since_epoch();
+    }
+
+    /// Without permission, for the process may have been moved to other processors meanwhile, it runs elsewhere.
+    void stay_on(std::size_t processor) noexcept {
+        cpu_set_t only;
+        CPU_ZERO(&only);
+        CPU_SET(processor, &only);
+        static_cast<void>(::pthread_setaffinity_np(thread_.native_handle(), sizeof only, &only));
     }
 
     void run() {

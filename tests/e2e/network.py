@@ -23,6 +23,7 @@ from pathlib import Path
 
 SKIPPED = 77
 WAIT = 20.0  # seconds: longer than anything that works takes
+PROCESSORS = sorted(os.sched_getaffinity(0))  # of the forwarder, too
 VIP_POOL = ["10.244.1.%d" % i for i in range(2, 6)]
 VIP_POOL6 = ["fd00:b::%d" % i for i in range(2, 6)]
 

@@ -14,7 +14,7 @@ import time
 import unittest
 
 from load import Load, get
-from network import VIP_POOL, VIP_POOL6, Network, need, run, slice_of, wait_until
+from network import PROCESSORS, VIP_POOL, VIP_POOL6, Forwarder, Network, need, run, slice_of, wait_until
 
 VIP, VIP64 = "10.96.0.1", "fd00:96::64"
 
@@ -363,6 +363,21 @@ class StartUp(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
         self.assertIn("--tap t0", done.stderr)
         self.assertIn("permission", done.stderr.lower())
+
+    def test_without_permission_to_steer_the_kernel_chooses_queues(self):
+        workers = len(PROCESSORS)
+        if not 2 <= workers <= 32 or PROCESSORS != list(range(workers)):
+            self.skipTest(f"the processors are {PROCESSORS}")
+        with open("/proc/sys/kernel/unprivileged_bpf_disabled") as setting:
+            if setting.read() == "0\n":
+                self.skipTest("anybody may load programs into this kernel")
+        net = Network(PROGRAM, KUCTL)
+        self.addCleanup(net.remove)
+        less = ["--bounding-set", "-bpf,-sys_admin", "--inh-caps", "-bpf,-sys_admin", "--"]
+        net.forwarder = Forwarder(net, "setpriv", *less, PROGRAM, "--tap", "t0,10.0.0.1/24", "--workers", workers)
+        self.assertIn("no steering by processor (Operation not permitted)", net.forwarder.banner[0])
+        self.assertNotIn("one for each processor", " ".join(net.forwarder.banner))
+        self.assertEqual(net.stop(), 0)
 
     def test_help_is_for_people(self):
         done = run(PROGRAM, "--help")

@@ -13,7 +13,7 @@ import sys
 import unittest
 
 from load import get
-from network import VIP_POOL, VIP_POOL6, Network, digest_of, slice_of, need, readable, wait_until
+from network import PROCESSORS, VIP_POOL, VIP_POOL6, Network, digest_of, slice_of, need, readable, wait_until
 
 BIG = 100 << 20
 FAR4, FAR6 = "10.244.2.2", "fd00:c::2"
@@ -176,8 +176,33 @@ class Traffic(Translated, unittest.TestCase):
         self.assertEqual(done.returncode, 7, done.stderr)  # no route
 
 
-class TrafficOfTwoWorkers(Translated, unittest.TestCase):
-    workers = 2
+class TrafficOfAWorkerForEachProcessor(Translated, unittest.TestCase):
+    """Workers that stay on their processors, and the senders' choice of queues."""
+
+    workers = min(len(PROCESSORS), 32)
+
+    @classmethod
+    def setUpClass(cls):
+        if cls.workers < 2 or PROCESSORS != list(range(cls.workers)):
+            raise unittest.SkipTest(f"the processors are {PROCESSORS}")
+        super().setUpClass()
+
+    def test_each_worker_stays_on_its_processor(self):
+        self.assertIn(f"{self.workers} workers, one for each processor", " ".join(self.net.forwarder.banner))
+        threads = [os.sched_getaffinity(int(t)) for t in os.listdir(f"/proc/{self.net.forwarder.process.pid}/task")]
+        for processor in PROCESSORS:
+            self.assertIn({processor}, threads)
+
+
+class TrafficOfMoreWorkersThanProcessors(Translated, unittest.TestCase):
+    """Workers that run anywhere, and the kernel's choice of queues."""
+
+    workers = min(len(PROCESSORS) + 1, 32)
+
+    def test_they_run_anywhere(self):
+        self.assertNotIn("one for each processor", " ".join(self.net.forwarder.banner))
+        for thread in os.listdir(f"/proc/{self.net.forwarder.process.pid}/task"):
+            self.assertEqual(os.sched_getaffinity(int(thread)), set(PROCESSORS))
 
 
 if __name__ == "__main__":

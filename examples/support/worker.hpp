@@ -130,16 +130,17 @@ class worker {
     }
 
     void run() {
+        bool has_slept = false;
         while (is_running_) {
             bool is_busy = false;
-            for (std::uint32_t link = 0; link < queues_.size(); ++link) is_busy |= serve(link);
+            for (std::uint32_t link = 0; link < queues_.size(); ++link)
+                if (!has_slept || woke(link)) is_busy |= serve(link);
             if (has_tasks_.load(std::memory_order_acquire)) do_tasks();
             auto const time = now();
             if (time >= next_tick_) tick(time);
-            if (is_busy)
-                awake_until_ = time + linger_;
-            else if (time >= awake_until_)
-                sleep();
+            if (is_busy) awake_until_ = time + linger_;
+            has_slept = !is_busy && time >= awake_until_;
+            if (has_slept) sleep();
         }
     }
 
@@ -184,6 +185,9 @@ class worker {
                 std::this_thread::sleep_for(std::chrono::milliseconds{1});
         }
     }
+
+    /// Whether sleep() has found anything there: frames, or that the device is gone.
+    [[nodiscard]] bool woke(std::uint32_t link) const noexcept { return waited_[link + 1].revents != 0; }
 
     void do_tasks() {
         has_tasks_.store(false, std::memory_order_relaxed);

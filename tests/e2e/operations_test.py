@@ -7,11 +7,13 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import sys
 import time
 import unittest
+from pathlib import Path
 
 from load import Load, get
 from network import PROCESSORS, VIP_POOL, VIP_POOL6, Forwarder, Network, need, run, slice_of, wait_until
@@ -288,6 +290,23 @@ class Kubernetes(unittest.TestCase):
             wait_until(lambda: answers() == set(), "the service is gone")
 
 
+class Devices(WithForwarder):
+    def sleeps(self):
+        """How often the forwarder's threads have gone to sleep."""
+        tasks = Path(f"/proc/{self.net.forwarder.process.pid}/task")
+        return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)$", (task / "status").read_text(), re.M)[1])
+                   for task in tasks.iterdir())
+
+    def test_one_that_is_deleted_is_given_up_and_the_others_go_on(self):
+        self.net.pods.ip("link", "del", "kp")
+        done = self.net.client.run("ping", "-n", "-c", "3", "-i", "0.05", "-W", "5", "10.0.0.1")
+        self.assertIn("3 received", done.stdout)
+        before = self.sleeps()
+        time.sleep(1)
+        self.assertLess(self.sleeps() - before, 300, "it looks at the device again and again")
+        self.assertEqual(self.net.stop(), 0)
+
+
 class Signals(WithForwarder):
     def test_it_ends_within_a_second_and_leaves_nothing(self):
         for how in (signal.SIGTERM, signal.SIGINT):
@@ -387,6 +406,6 @@ class StartUp(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    need("curl", "socat", "promtool", "setpriv")
+    need("curl", "ping", "socat", "promtool", "setpriv")
     PROGRAM, KUCTL = sys.argv[1:3]
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2, warnings="ignore")

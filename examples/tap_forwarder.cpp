@@ -108,9 +108,14 @@ class program {
         timer_.expires_after(1s);
         timer_.async_wait([this](boost::system::error_code const& wrong) {
             if (wrong) return;
-            forwarder_.control().collect();
+            tick();
             await_timer();
         });
+    }
+
+    void tick() {
+        if (forwarder_.control().tick(forwarder_.now())) services_changed();
+        forwarder_.control().collect();
     }
 
     [[nodiscard]] std::size_t services() { return forwarder_.control().configuration().service_count(); }

@@ -28,8 +28,6 @@ def ku(pods=VIP_POOL):
 
 
 class WithForwarder(unittest.TestCase):
-    options = ()
-
     def setUp(self):
         self.net = Network(PROGRAM, KUCTL)
         self.addCleanup(self.net.remove)
@@ -37,8 +35,12 @@ class WithForwarder(unittest.TestCase):
         self.config.write_text(ku())
         self.big = self.net.folder / "big"
         self.big.write_bytes(os.urandom(8 << 20))
-        self.net.start("--config", self.config, *self.options)
+        self.net.start(*self.options())
         self.net.serve(self.net.pods, *VIP_POOL, *VIP_POOL6, big=self.big)
+
+    def options(self):
+        """Of the forwarder."""
+        return ("--config", self.config)
 
     def long_download(self, address, patience=10):
         """A download of /big that reads as it is told: a generator of the bytes so far, then the digest."""
@@ -255,6 +257,15 @@ class Restart(WithForwarder):
             self.assertEqual((done.returncode, done.stderr), (2, f"tap_forwarder: --restore {flows} {why}\n"))
 
 
+def service(name, address):
+    return {"kind": "Service", "metadata": {"namespace": "shop", "name": name},
+            "spec": {"clusterIPs": [address], "ports": [{"name": "http", "port": 80}]}}
+
+
+def event(kind, what):
+    return json.dumps({"type": kind, "object": what}).encode() + b"\n"
+
+
 class Kubernetes(unittest.TestCase):
     def test_watch_streams_over_a_fifo(self):
         net = Network(PROGRAM, KUCTL)
@@ -263,9 +274,7 @@ class Kubernetes(unittest.TestCase):
         os.mkfifo(fifo)
         net.start("--kubernetes", fifo)
         net.serve(net.pods, *VIP_POOL)
-        service = {"kind": "Service", "metadata": {"namespace": "shop", "name": "web"},
-                   "spec": {"clusterIP": VIP, "ports": [{"name": "http", "port": 80}]}}
-        event = lambda kind, what: json.dumps({"type": kind, "object": what}).encode() + b"\n"
+        web = service("web", VIP)
 
         def answers():
             with net.client.inside():
@@ -275,7 +284,7 @@ class Kubernetes(unittest.TestCase):
                     return set()
 
         watch = open(fifo, "wb", buffering=0)
-        for byte in event("ADDED", service) + event("ADDED", slice_of("web", 4, VIP_POOL[:1])):
+        for byte in event("ADDED", web) + event("ADDED", slice_of("web", 4, VIP_POOL[:1])):
             watch.write(bytes([byte]))  # cut anywhere
         wait_until(lambda: answers() == {VIP_POOL[0]}, "the first pod serves")
         watch.write(event("MODIFIED", slice_of("web", 4, VIP_POOL[1:3])))
@@ -286,8 +295,64 @@ class Kubernetes(unittest.TestCase):
         with open(fifo, "wb", buffering=0) as watch:
             watch.write(b"{\"type\": \"ADDED\", \"object\": {\"kind\": \"Service\", \"metadata\": {\"name\": \"bad\"}}}\n")
             net.forwarder.wait_for("Service .*bad")
-            watch.write(event("DELETED", service))
+            watch.write(event("DELETED", web))
             wait_until(lambda: answers() == set(), "the service is gone")
+
+
+class Followed(WithForwarder):
+    """Services from a FIFO for each kind, as `kubectl get --watch` writes one, and one more in a file."""
+
+    DB, KEPT = "10.96.0.2", "10.96.0.3"
+
+    def options(self):
+        self.services, self.slices = self.net.folder / "services", self.net.folder / "slices"
+        os.mkfifo(self.services)
+        os.mkfifo(self.slices)
+        file = self.net.folder / "kept.json"
+        file.write_text(json.dumps([service("kept", self.KEPT), slice_of("kept", 4, VIP_POOL[3:])]))
+        node = self.net.folder / "node.json"
+        node.write_text(json.dumps({"name": "n1", "drainSeconds": 2}))
+        return ("--node", node, "--kubernetes", self.services, "--kubernetes", file, "--kubernetes", self.slices)
+
+    def write(self, fifo, *events):
+        """A new writer of it, that has written these, and is there."""
+        writer = open(fifo, "wb", buffering=0)
+        self.addCleanup(writer.close)
+        for one in events:
+            writer.write(one)
+        return writer
+
+    def answers(self, address):
+        with self.net.client.inside():
+            try:
+                return get(address, timeout=1)
+            except OSError:
+                return None
+
+    def wait_for_answer(self, address, pod):
+        wait_until(lambda: self.answers(address) == pod, f"{address} is answered by {pod}")
+
+    def test_a_terminating_endpoint_ends_with_its_drain_time(self):
+        leaving, staying = ({"addresses": [a]} for a in VIP_POOL[:2])
+        web = slice_of("web", 4, [])
+        self.write(self.services, event("ADDED", service("web", VIP)))
+        slices = self.write(self.slices, event("ADDED", {**web, "endpoints": [leaving]}))
+        self.wait_for_answer(VIP, VIP_POOL[0])
+        ends = self.long_download(VIP, patience=3)
+        next(ends)
+        leaving["conditions"] = {"ready": False, "serving": True, "terminating": True}
+        slices.write(event("MODIFIED", {**web, "endpoints": [leaving, staying]}))
+        began = time.monotonic()
+        self.wait_for_answer(VIP, VIP_POOL[1])
+        goes_on = self.long_download(VIP)
+        next(goes_on)
+        with self.assertRaises((ConnectionError, TimeoutError)):
+            for _ in ends:
+                self.assertLess(time.monotonic() - began, 5, "its flow should have ended")
+                time.sleep(0.1)
+        self.assertGreater(time.monotonic() - began, 2, "the flow stays for the drain time")
+        *_, digest = goes_on
+        self.assertEqual(digest, self.digest())
 
 
 class Devices(WithForwarder):

@@ -114,6 +114,7 @@ class program {
     }
 
     void tick() {
+        streams_.tick();
         if (forwarder_.control().tick(forwarder_.now())) services_changed();
         forwarder_.control().collect();
     }

@@ -2,6 +2,7 @@
 
 #include "kubeproxy/control/kubernetes.hpp"
 #include "support/kubernetes_files.hpp"
+#include "support/listed_objects.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -12,6 +13,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <iterator>
@@ -24,7 +26,8 @@
 namespace examples {
 
 /// Objects of a cluster from several streams at once, as `kubectl get … --watch --output-watch-events -o json` writes
-/// them. What a stream said stays in force when it ends. A FIFO that ended is opened again for the next writer.
+/// them. What a stream said stays in force when it ends. A FIFO that ended is opened again for the next writer, which
+/// lists everything anew: what it does not name was deleted meanwhile. See stream_list for when that is known.
 class kubernetes_streams {
   public:
     /// Says a line to whoever watches the program.
@@ -40,10 +43,16 @@ class kubernetes_streams {
         std::string const path = file == "-" ? "/dev/stdin" : file;
         struct stat what {};
         if (::stat(path.c_str(), &what) != 0) throw file_error{file, std::strerror(errno)};
-        auto made = std::make_shared<stream>(*context_, file, S_ISFIFO(what.st_mode) && file != "-");
+        auto const& made =
+            streams_.emplace_back(std::make_shared<stream>(*context_, file, S_ISFIFO(what.st_mode) && file != "-"));
         if (S_ISREG(what.st_mode)) return read_whole(*made, path);
         open(*made);
-        begin(std::move(made));
+        begin(made);
+    }
+    /// Once a second or so: ends lists that are over.
+    void tick() {
+        for (auto const& one : streams_)
+            if (one->list.has_ended(now()) && remove(*one, objects_.unnamed(one->list))) publish(*one);
     }
 
   private:
@@ -53,6 +62,7 @@ class kubernetes_streams {
         std::string name;
         bool is_fifo;
         kubeproxy::json_stream text; ///< streams are cut anywhere, each for itself
+        stream_list list;
         boost::asio::posix::stream_descriptor file;
         std::array<char, 65536> buffer{};
     };
@@ -72,6 +82,7 @@ class kubernetes_streams {
         boost::system::error_code wrong;
         one.file.assign(file, wrong);
         if (wrong) throw file_error{one.name, "cannot be followed: " + wrong.message()};
+        one.list.begin();
     }
 
     /// Without a writer a FIFO is at its end at once: only epoll tells when one has come.
@@ -98,6 +109,7 @@ class kubernetes_streams {
         if (why == boost::asio::error::operation_aborted) return;
         finish(*one);
         publish(*one);
+        one->list.give_up();
         say_("--kubernetes " + one->name + ": the stream ended (" + why.message() + "); its objects stay in force" +
              (one->is_fifo ? ", the next writer is waited for" : ""));
         one->file.close();
@@ -112,13 +124,29 @@ class kubernetes_streams {
 
     void take(stream& one, std::string_view bytes) {
         one.text.read(
-            bytes, [this](boost::json::value const& value) { reader_.read(boost::json::serialize(value)); },
+            bytes, [&](boost::json::value const& value) { take_value(one, value); },
             [&](kubeproxy::json_text_error const& wrong) { refuse(one, wrong); });
+    }
+    void take_value(stream& one, boost::json::value const& value) {
+        reader_.read(boost::json::serialize(value));
+        for_each_event(value, [&](std::string_view type, std::string_view kind, boost::json::object const& object) {
+            remove(one, objects_.take(one.list, type, kind, object, now()));
+        });
+    }
+    /// In force with publish(). \return whether there are any
+    bool remove(stream const& one, std::vector<listed_object> const& gone) {
+        for (auto const& each : gone) reader_.read(each.deletion());
+        if (!gone.empty())
+            say_("--kubernetes " + one.name + ": not in the new list, so gone: " + std::to_string(gone.size()) +
+                 (gone.size() == 1 ? " object" : " objects"));
+        return !gone.empty();
     }
     void finish(stream& one) {
         one.text.finish([&](kubeproxy::json_text_error const& wrong) { refuse(one, wrong); });
     }
-    void refuse(stream const& one, kubeproxy::json_text_error const& wrong) {
+    /// An object may be lost by that.
+    void refuse(stream& one, kubeproxy::json_text_error const& wrong) {
+        one.list.give_up();
         say_("--kubernetes " + one.name + ": at byte " + std::to_string(wrong.offset) + ": " + wrong.reason);
     }
     void publish(stream const& one) {
@@ -126,8 +154,14 @@ class kubernetes_streams {
         changed_();
     }
 
+    [[nodiscard]] static std::chrono::nanoseconds now() noexcept {
+        return std::chrono::steady_clock::now().time_since_epoch();
+    }
+
     boost::asio::io_context* context_;
     kubeproxy::kubernetes_reader reader_;
+    std::vector<std::shared_ptr<stream>> streams_;
+    listed_objects objects_;
     say say_;
     std::function<void()> changed_;
 };

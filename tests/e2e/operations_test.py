@@ -332,6 +332,64 @@ class Followed(WithForwarder):
     def wait_for_answer(self, address, pod):
         wait_until(lambda: self.answers(address) == pod, f"{address} is answered by {pod}")
 
+    def first_writers(self):
+        """They tell of two services, and go."""
+        web, db = slice_of("web", 4, VIP_POOL[:1]), slice_of("db", 4, VIP_POOL[1:2])
+        writers = [self.write(self.services, event("ADDED", service("web", VIP)), event("ADDED", service("db", self.DB))),
+                   self.write(self.slices, event("ADDED", web), event("ADDED", db))]
+        self.wait_for_answer(VIP, VIP_POOL[0])
+        self.wait_for_answer(self.DB, VIP_POOL[1])
+        at = 0
+        for one in writers:
+            one.close()
+            _, at = self.net.forwarder.wait_for("the stream ended", at)
+        return web, at
+
+    def test_what_was_deleted_while_nobody_wrote_is_gone_and_the_rest_goes_on(self):
+        web, at = self.first_writers()
+        load, download = Load(self.net.client, VIP, threads=1), self.long_download(VIP)
+        next(download)
+        began = time.monotonic()
+        self.write(self.services, event("ADDED", service("web", VIP)))
+        self.write(self.slices, event("ADDED", web))
+        self.assertEqual(self.answers(self.DB), VIP_POOL[1], "nothing ends before the list does")
+        for _ in range(2):
+            line, at = self.net.forwarder.wait_for("not in the new list, so gone", at)
+            self.assertRegex(line, "--kubernetes .*/(services|slices): .*: 1 object$")
+        self.assertGreater(time.monotonic() - began, 4)
+        self.wait_for_answer(self.DB, None)
+        self.assertNotIn("shop/db", self.net.kuctl("show endpoints").stdout)
+        self.assertEqual(self.answers(self.KEPT), VIP_POOL[3], "no list of a FIFO is about a file")
+        self.assertEqual(load.stop().failures, [])
+        *_, digest = download
+        self.assertEqual(digest, self.digest())
+
+    def test_a_bookmark_ends_the_list_at_once(self):
+        web, at = self.first_writers()
+        mark = {"kind": "EndpointSlice", "metadata": {"annotations": {"k8s.io/initial-events-end": "true"}}}
+        began = time.monotonic()
+        self.write(self.slices, event("ADDED", web), event("BOOKMARK", mark))
+        self.net.forwarder.wait_for("/slices: not in the new list, so gone: 1 object", at)
+        self.assertLess(time.monotonic() - began, 2)
+        self.wait_for_answer(self.DB, None)
+        self.assertEqual(self.answers(VIP), VIP_POOL[0])
+
+    def test_bad_lists_end_nothing(self):
+        _, at = self.first_writers()
+        whole = event("ADDED", service("new", "10.96.0.4"))
+        writer = self.write(self.services, whole, event("ADDED", service("web", VIP))[:40])
+        writer.close()
+        _, at = self.net.forwarder.wait_for("the text ends inside an object", at)
+        self.write(self.services, whole, b'{"type": "ADDED", "object": }\n', b"\xff\x00\n", whole)
+        self.net.forwarder.wait_for("/services: at byte", at)
+        self.write(self.slices, event("ERROR", {"kind": "Status", "message": "too old resource version"}),
+                   event("ADDED", slice_of("new", 4, VIP_POOL[2:3])))
+        self.wait_for_answer("10.96.0.4", VIP_POOL[2])
+        time.sleep(7)  # longer than a list is waited for
+        self.assertEqual(self.answers(VIP), VIP_POOL[0])
+        self.assertEqual(self.answers(self.DB), VIP_POOL[1])
+        self.assertFalse(any("so gone" in line for line in self.net.forwarder.lines))
+
     def test_a_terminating_endpoint_ends_with_its_drain_time(self):
         leaving, staying = ({"addresses": [a]} for a in VIP_POOL[:2])
         web = slice_of("web", 4, [])

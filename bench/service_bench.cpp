@@ -41,17 +41,24 @@ template <kubeproxy::ip_version V>
 void service_lookup(benchmark::State& state) {
     auto const services = static_cast<std::uint32_t>(state.range(0));
     auto const index = index_of<V>(services);
+    struct question {
+        typename V::address address;
+        std::uint32_t service;
+    };
     std::mt19937 random{7};
-    std::vector<std::uint32_t> asked(1 << 16);
-    for (auto& n : asked) n = static_cast<std::uint32_t>(std::uint64_t{random()} * services >> 32);
+    std::vector<question> asked(1 << 16);
+    for (auto& q : asked) {
+        q.service = static_cast<std::uint32_t>(std::uint64_t{random()} * services >> 32);
+        q.address = cluster_ip<V>(q.service);
+    }
     std::size_t at = 0;
     std::uint64_t wrong = 0;
     for (auto _ : state) {
         auto const* const burst = asked.data() + at % asked.size();
-        for (std::size_t i = 0; i < burst_size; ++i) index.prefetch(cluster_ip<V>(burst[i]), 443, tcp);
+        for (std::size_t i = 0; i < burst_size; ++i) index.prefetch(burst[i].address, 443, tcp);
         for (std::size_t i = 0; i < burst_size; ++i) {
-            auto const* const found = index.find(cluster_ip<V>(burst[i]), 443, tcp);
-            wrong += found == nullptr || found->service != burst[i] ? 1u : 0u;
+            auto const* const found = index.find(burst[i].address, 443, tcp);
+            wrong += found == nullptr || found->service != burst[i].service ? 1u : 0u;
         }
         at += burst_size;
     }

@@ -8,9 +8,21 @@
 /// Who may use a table at the same time: a template argument that turns its words into atomics, or not.
 namespace kubeproxy::inline v0_2 {
 
+namespace detail {
+/// A function that only prefetches has no effect that g++ knows of, and a call of it is left out where it is not
+/// inlined. This is an effect.
+[[gnu::always_inline]] inline void keep_prefetch(void const* where) noexcept { asm volatile("" : : "r"(where)); }
+} // namespace detail
+
 /// Starts to fetch the cache line; never faults, never waits.
-inline void prefetch_for_read(void const* where) noexcept { __builtin_prefetch(where, 0, 3); }
-inline void prefetch_for_write(void const* where) noexcept { __builtin_prefetch(where, 1, 3); }
+[[gnu::always_inline]] inline void prefetch_for_read(void const* where) noexcept {
+    __builtin_prefetch(where, 0, 3);
+    detail::keep_prefetch(where);
+}
+[[gnu::always_inline]] inline void prefetch_for_write(void const* where) noexcept {
+    __builtin_prefetch(where, 1, 3);
+    detail::keep_prefetch(where);
+}
 
 /// One thread at a time: plain memory.
 struct single_worker {

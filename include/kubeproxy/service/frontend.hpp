@@ -2,6 +2,7 @@
 
 #include "kubeproxy/wire/address.hpp"
 
+#include <concepts>
 #include <cstdint>
 
 namespace kubeproxy::inline v0_2 {
@@ -16,9 +17,9 @@ enum class frontend_kind : std::uint8_t {
 
 inline constexpr std::uint32_t no_service = 0xffff'ffff;
 
-/// Where traffic to a service arrives: a prefix, a port and a protocol.
+/// Where traffic to a service arrives: a prefix, a port and a protocol. In an array none stands in two cache lines.
 template <ip_version V>
-struct frontend {
+struct alignas(std::same_as<V, ipv4> ? 16 : 32) frontend {
     prefix<V> vip;
     std::uint16_t port = 0;    ///< 0: every port that no other frontend of this prefix has
     std::uint8_t protocol = 0; ///< 0: every protocol; then port is 0

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kubeproxy/flow/sharing.hpp"
 #include "kubeproxy/service/frontend.hpp"
 #include "kubeproxy/wire/address.hpp"
 
@@ -159,7 +160,7 @@ void frontend_index<V>::prefetch(address const& destination, std::uint16_t port,
     if (levels_.empty()) return;
     auto const h = hash(prefix<V>::of(destination, levels_.front().length), port, protocol);
     auto const& s = shards_[shard_of(h)];
-    if (s.used != 0) __builtin_prefetch(&s.slots[static_cast<std::uint32_t>(h) & (s.capacity - 1)]);
+    if (s.used != 0) prefetch_for_read(&s.slots[static_cast<std::uint32_t>(h) & (s.capacity - 1)]);
 }
 
 template <ip_version V>

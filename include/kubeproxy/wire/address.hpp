@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cassert>
 #include <compare>
 #include <concepts>
@@ -48,12 +50,17 @@ static_assert(header_growth<ipv4, ipv6> == 20 && header_growth<ipv6, ipv4> == -2
 
 /// The first `bits` bits of an address; the rest zero.
 template <class Address>
-[[nodiscard]] constexpr Address masked(Address a, unsigned bits) noexcept {
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        auto const left = bits > i * 8 ? bits - static_cast<unsigned>(i * 8) : 0u;
-        if (left < 8) a[i] &= static_cast<std::byte>(0xff00u >> left);
+[[nodiscard]] constexpr Address masked(Address const& a, unsigned bits) noexcept {
+    constexpr unsigned word_bits = 32;
+    using words = std::array<std::uint32_t, sizeof(Address) * 8 / word_bits>;
+    if (bits >= sizeof(Address) * 8) return a;
+    auto kept = std::bit_cast<words>(a);
+    for (unsigned i = 0; i < kept.size(); ++i) {
+        auto const left = bits > i * word_bits ? std::min(bits - i * word_bits, word_bits) : 0u;
+        auto const mask = static_cast<std::uint32_t>(std::uint64_t{0xffff'ffff} << (word_bits - left));
+        kept[i] &= std::bit_cast<std::uint32_t>(ipv4_address(mask));
     }
-    return a;
+    return std::bit_cast<Address>(kept);
 }
 
 /// A range of addresses that share their first `length` bits.

@@ -6,15 +6,18 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <utility>
 
 namespace kubeproxy::inline v0_2 {
 
 /// Ends flows that nobody ends: what has expired, a few records at a time, and where room is needed the least worthy.
 ///
-/// Room: a clock hand goes over the records. Of each window of `width` it picks an expired flow, else the longest
-/// silent of those that is_evictable(). Where a window holds only flows to keep, the next ones are looked at, `windows`
-/// in all. A flow is picked one eviction ahead, and what ending it will touch is fetched meanwhile; if it has changed
-/// its state by then it stays, and another is picked.
+/// Room: a clock hand goes over the records, a window of `width` at a time. Of each it picks what has expired or else,
+/// of those that is_evictable(), the longer silent half, the longest first. Where a window holds only flows to keep,
+/// the next ones are looked at, `windows` in all; one, once the hand has found only such on its whole way round. Flows
+/// are picked some evictions ahead, and what ending them will touch is fetched meanwhile; one that has changed its
+/// state by then stays.
 template <class Sharing, class Directory>
 class flow_reaper {
     using records_type = typename Directory::records_type;
@@ -22,17 +25,23 @@ class flow_reaper {
   public:
     static constexpr std::uint32_t width = 8;
     static constexpr unsigned windows = 8;
-    static constexpr std::uint32_t ahead = 8; // an eviction takes some 100 ns, memory up to 300
+    static constexpr std::uint32_t ahead = 16;
+    static constexpr std::uint32_t lead = ahead - width; // evictions: each takes some 50 ns, memory up to 300
 
     /// Ends a flow between these versions for the sake of another, and says which.
     template <ip_version O, ip_version T>
     [[nodiscard]] flow_ref evict_one(Directory& flows, flow_time now) noexcept {
         auto& hand = hands_[is_narrow<O, T> ? 0 : 1];
-        auto& picked = hand.picked[hand.turn.add(1) % ahead];
-        auto gone = end_picked(flows, pick::from_bits(picked.exchange(0)), now);
-        for (unsigned window = 0; window < windows && !gone; ++window)
-            gone = end_picked(flows, pick_next<O, T>(flows, hand, now), now);
-        if (gone) picked.store(pick_next<O, T>(flows, hand, now).bits());
+        auto const turn = hand.turn.add(1);
+        auto& mine = hand.place(turn);
+        auto gone = end_picked(flows, pick::from_bits(mine.exchange(0)), now);
+        auto const highest = flows.records().template pool_for<O, T>().highest_taken();
+        auto const tries = hand.barren.load() < highest ? windows : 1;
+        for (unsigned window = 0; window < tries && !gone; ++window) {
+            pick_some<O, T>(flows, hand, turn, now);
+            gone = end_picked(flows, pick::from_bits(mine.exchange(0)), now);
+        }
+        if (gone && hand.place(turn + lead).load() == 0) pick_some<O, T>(flows, hand, turn + lead, now);
         return gone;
     }
 
@@ -57,43 +66,54 @@ class flow_reaper {
 
   private:
     static constexpr std::size_t sweep_width = 16;
-    /// From window to window. Not the width: the first of equals is picked, and would be of one shard of the pool
-    /// always.
-    static constexpr std::uint32_t stride = width - 1;
-
-    /// A flow, and in what state and since when silent it was worth least.
-    struct pick {
-        flow_ref ref;
-        flow_state state = flow_state::none;
-        std::uint32_t last_seen = 0; ///< its low 24 bits
+    /// A flow, and in what state and since when silent it was worth least: one word, 0 for none.
+    class pick {
+      public:
+        using body_type = typename Directory::body_type;
+        pick() noexcept = default;
+        pick(flow_ref ref, std::uint8_t raw_state, body_type const& body) noexcept
+            : bits_{std::uint64_t{last_seen_of(body)} << 40 | std::uint64_t{raw_state} << 32 | ref.bits()} {}
         [[nodiscard]] static pick from_bits(std::uint64_t bits) noexcept {
-            return {flow_ref::from_bits(static_cast<std::uint32_t>(bits)), static_cast<flow_state>(bits >> 32 & 0xff),
-                    static_cast<std::uint32_t>(bits >> 40)};
+            pick p;
+            p.bits_ = bits;
+            return p;
         }
-        [[nodiscard]] std::uint64_t bits() const noexcept {
-            return std::uint64_t{last_seen} << 40 | std::uint64_t{static_cast<std::uint8_t>(state)} << 32 | ref.bits();
+        [[nodiscard]] std::uint64_t bits() const noexcept { return bits_; }
+        [[nodiscard]] flow_ref ref() const noexcept { return flow_ref::from_bits(static_cast<std::uint32_t>(bits_)); }
+        [[nodiscard]] std::uint8_t raw_state() const noexcept { return bits_ >> 32 & 0xff; }
+        [[nodiscard]] bool is_silent_since(body_type const& body) const noexcept {
+            return bits_ >> 40 == last_seen_of(body);
         }
-        [[nodiscard]] static std::uint32_t last_seen_of(typename Directory::body_type const& body) noexcept {
+
+      private:
+        /// Its low 24 bits.
+        [[nodiscard]] static std::uint32_t last_seen_of(body_type const& body) noexcept {
             return body.last_seen.load() & 0xff'ffffu;
         }
+        std::uint64_t bits_ = 0;
     };
     struct alignas(64) clock_hand {
         typename Sharing::template cell<std::uint32_t> position{}, turn{};
+        typename Sharing::template cell<std::uint32_t> barren{}; ///< records since one was picked, in a row
         std::array<typename Sharing::template cell<std::uint64_t>, ahead> picked{};
+
+        /// Of the pick that is for this turn.
+        [[nodiscard]] auto& place(std::uint32_t of_turn) noexcept { return picked[of_turn % ahead]; }
     };
 
     /// The flow, if it could be ended.
     [[nodiscard]] static flow_ref end_picked(Directory& flows, pick p, flow_time now) noexcept {
-        if (!p.ref || !flows.records().is_settled(p.ref)) return {};
-        auto const& body = flows.records().body(p.ref);
-        if (body.is_expired(now)) return flows.end(p.ref, flow_end::expired) ? p.ref : flow_ref{};
-        if (!is_evictable(p.state) || pick::last_seen_of(body) != p.last_seen) return {};
-        bool const ended = flows.end_in_state(p.ref, static_cast<std::uint8_t>(p.state), flow_end::evicted);
-        return ended ? p.ref : flow_ref{};
+        auto const ref = p.ref();
+        if (!ref || !flows.records().is_settled(ref)) return {};
+        auto const& body = flows.records().body(ref);
+        if (body.is_expired(now)) return flows.end(ref, flow_end::expired) ? ref : flow_ref{};
+        if (!is_evictable(static_cast<flow_state>(p.raw_state())) || !p.is_silent_since(body)) return {};
+        return flows.end_in_state(ref, p.raw_state(), flow_end::evicted) ? ref : flow_ref{};
     }
 
+    /// Of the next window, for this turn and the ones after it.
     template <ip_version O, ip_version T>
-    [[nodiscard]] static pick pick_next(Directory& flows, clock_hand& hand, flow_time now) noexcept;
+    static void pick_some(Directory& flows, clock_hand& hand, std::uint32_t turn, flow_time now) noexcept;
 
     /// Prefetches for all before it ends the first. \pre count <= sweep_width
     static std::size_t sweep_some(Directory& flows, std::size_t from, std::size_t count, flow_time now) noexcept {
@@ -116,31 +136,40 @@ class flow_reaper {
 
 template <class Sharing, class Directory>
 template <ip_version O, ip_version T>
-typename flow_reaper<Sharing, Directory>::pick
-flow_reaper<Sharing, Directory>::pick_next(Directory& flows, clock_hand& hand, flow_time now) noexcept {
-    auto& records = flows.records();
-    auto const highest = records.template pool_for<O, T>().highest_taken();
-    if (highest == 0) return {};
-    auto const start = hand.position.add(stride) % highest;
-    pick best;
-    std::uint32_t longest = 0;
+void flow_reaper<Sharing, Directory>::pick_some(Directory& flows, clock_hand& hand, std::uint32_t turn,
+                                                flow_time now) noexcept {
+    auto const& pool = flows.records().template pool_for<O, T>();
+    auto const highest = pool.highest_taken();
+    if (highest == 0) return;
+    struct candidate {
+        pick what;
+        std::uint32_t silence;
+    };
+    std::array<candidate, width> found; // not initialised: its used part is
+    std::size_t count = 0, worst = 0;
+    std::uint64_t silence_of_all = 0;
+    auto const start = hand.position.add(width) % highest;
     for (std::uint32_t i = 0; i < std::min(width, highest); ++i) {
         auto const at = start + i < highest ? start + i : start + i - highest;
-        auto const ref = records_type::template ref_to<O, T>(at + 1);
-        records.prefetch(records_type::template ref_to<O, T>(at + width < highest ? at + width + 1 : 1));
-        if (!records.is_settled(ref)) continue;
-        auto const& body = records.body(ref);
-        auto const state = body.state();
-        bool const expired = body.is_expired(now);
-        auto const silence = now.since(flow_time::of(body.last_seen.load()));
-        if (!expired && !is_evictable(state)) continue;
-        if (best.ref && !expired && silence <= longest) continue;
-        best = {ref, state, pick::last_seen_of(body)};
-        if (expired) break;
-        longest = silence;
+        prefetch_for_write(&pool.address(at + 1 + width)->body);
+        auto const& body = pool[at + 1].body;
+        auto const raw = body.raw_state.load_acquire();
+        if (raw == 0 || (raw & Directory::body_type::unfinished) != 0) continue;
+        bool const is_expired = body.is_expired(now);
+        if (!is_expired && !is_evictable(static_cast<flow_state>(raw))) continue;
+        auto const silence = is_expired ? 0xffff'ffff : now.since(flow_time::of(body.last_seen.load()));
+        if (count != 0 && silence > found[worst].silence) worst = count;
+        found[count++] = {pick{records_type::template ref_to<O, T>(at + 1), raw, body}, silence};
+        silence_of_all += silence;
     }
-    if (best.ref) flows.prefetch_end(best.ref);
-    return best;
+    if (count == 0) return hand.barren.store(hand.barren.load() + width);
+    hand.barren.store(0);
+    std::swap(found[0], found[worst]);
+    for (auto const& each : std::span{found}.first(count))
+        if (std::uint64_t{each.silence} * count >= silence_of_all && hand.place(turn).replace(0, each.what.bits())) {
+            flows.prefetch_end(each.what.ref());
+            ++turn;
+        }
 }
 
 } // namespace kubeproxy::inline v0_2

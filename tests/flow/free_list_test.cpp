@@ -9,14 +9,17 @@ namespace kubeproxy::detail {
 namespace {
 
 TEST(free_stack, the_last_freed_goes_first) {
-    free_stack<standard_memory> list{3, nullptr};
-    EXPECT_EQ(list.pop(), 0u);
-    for (std::uint32_t const number : {7u, 8u, 9u}) list.push(number);
+    zeroed_array<std::uint64_t, standard_memory> records{10};
+    free_stack list{3, nullptr};
+    EXPECT_EQ(list.pop(records), 0u);
+    for (std::uint32_t const number : {7u, 8u, 9u}) list.push(number, records);
     EXPECT_EQ(list.size(), 3u);
-    EXPECT_EQ(list.pop(), 9u);
-    EXPECT_EQ(list.pop(), 8u);
-    EXPECT_EQ(list.pop(), 7u);
-    EXPECT_EQ(list.pop(), 0u);
+    EXPECT_EQ(list.pop(records), 9u);
+    EXPECT_EQ(list.pop(records), 8u);
+    list.push(9, records);
+    EXPECT_EQ(list.pop(records), 9u);
+    EXPECT_EQ(list.pop(records), 7u);
+    EXPECT_EQ(list.pop(records), 0u);
 }
 
 TEST(free_queue, a_number_waits_for_every_worker_that_was_inside) {

@@ -52,7 +52,9 @@ class bind_stage {
     template <ip_version To, ip_version From>
     next<From> bind(chosen<P, From> const& c) noexcept {
         auto& card = *c.card;
-        auto after = translated<To>(card.key, services().backend_at(card.choice.backend));
+        tuple<To> after;
+        store_words(after,
+                    towards_backend<To>(card.key, services().backend_at(card.choice.backend), services().nat64_prefix));
         bool const changes_source = needs_source<From>(card.choice, card.key, after);
         card.result->masqueraded = changes_source;
         card.result->backend = card.choice.backend;
@@ -63,21 +65,6 @@ class bind_stage {
             if (why != drop_reason::none) return card.drop(why);
         }
         return enter(card, after);
-    }
-
-    /// The packet as it leaves if its source may stay.
-    template <ip_version To, ip_version From>
-    [[nodiscard]] tuple<To> translated(tuple<From> const& key, backend const& target) const noexcept {
-        bool const has_port = has_ports(key.protocol) && target.port != 0;
-        tuple<To> after{.destination = target.address_as<To>(),
-                        .source_port = key.source_port,
-                        .destination_port = has_port ? target.port : key.destination_port,
-                        .protocol = key.protocol == From::icmp_protocol ? To::icmp_protocol : key.protocol};
-        if constexpr (std::same_as<From, To>)
-            after.source = key.source;
-        else if constexpr (std::same_as<To, ipv6>)
-            after.source = embed(services().nat64_prefix, key.source);
-        return after;
     }
 
     template <ip_version From, ip_version To>
@@ -111,7 +98,7 @@ class bind_stage {
     }
 
     template <ip_version From, ip_version To>
-    next<From> enter(packet_card<P, From>& card, tuple<To> after) noexcept {
+    next<From> enter(packet_card<P, From>& card, tuple<To>& after) noexcept {
         // What the rewrite will refuse leaves no flow behind, and takes no port.
         if (detail::refusal_of(card.headers, after, transport_checksum_of(*card.packet)) != drop_reason::none)
             return routed<P, From, To>{card, after, changes_of(card.key, after)};
@@ -132,14 +119,14 @@ class bind_stage {
     [[nodiscard]] insert_result insert(packet_card<P, From> const& card, tuple<To> const& after) noexcept {
         auto const& so_far = *card.result;
         auto const state = initial_state(card.key.protocol, event_of(card.headers));
-        return flows_->insert(card.key, after,
-                              {.service = so_far.service,
-                               .backend = so_far.backend,
-                               .generation = services().status_of(so_far.backend).generation,
-                               .state = state,
-                               .flags = so_far.masqueraded ? flow_flag::masqueraded : std::uint8_t{0},
-                               .timeout = timeout_of(state, services().lifetimes_of(so_far.service))},
-                              burst_->now);
+        return flows_->insert_unknown(hashed_tuple<From>{words_of(card.key), card.hash}, after,
+                                      {.service = so_far.service,
+                                       .backend = so_far.backend,
+                                       .generation = services().status_of(so_far.backend).generation,
+                                       .state = state,
+                                       .flags = so_far.masqueraded ? flow_flag::masqueraded : std::uint8_t{0},
+                                       .timeout = timeout_of(state, services().lifetimes_of(so_far.service))},
+                                      burst_->now);
     }
 
     /// The ring alone tells where the packet goes, as long as its source may stay.

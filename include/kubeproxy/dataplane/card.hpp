@@ -19,6 +19,7 @@ struct alignas(64) packet_card {
     tuple<V> key;    ///< how its flow shows in the packet's direction; of an ICMP error, the flow of what it quotes
     std::uint64_t hash;
     flow_ref candidate;
+    bool is_chosen;                          ///< `choice` is made already
     sum_changes changes;                     ///< from `key` to what it becomes
     parsed<V> headers;                       ///< with the reason why it must not be rewritten, if there is one
     tuple<V> after;                          ///< what it becomes, where it keeps its version

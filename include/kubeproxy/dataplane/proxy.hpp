@@ -3,6 +3,7 @@
 #include "kubeproxy/dataplane/answer.hpp"
 #include "kubeproxy/dataplane/bind.hpp"
 #include "kubeproxy/dataplane/burst.hpp"
+#include "kubeproxy/dataplane/foresee.hpp"
 #include "kubeproxy/dataplane/fragments.hpp"
 #include "kubeproxy/dataplane/parse.hpp"
 #include "kubeproxy/dataplane/rewrite.hpp"
@@ -43,6 +44,7 @@ struct no_stage {};
 ///     fragments  a later fragment gets the ports of its first one; an early one waits for it
 ///     (own)      a stage of the host's: an access list, a counter, a sampler
 ///     locate     headers -> a place in the flow table                          (prefetches its index)
+///     foresee    no place: most likely a new flow, so its backend              (prefetches where it will be entered)
 ///     track      place -> the flow, and where it goes; or none                 (prefetches its record)
 ///     select     no flow: service -> policy -> ring -> backend
 ///     bind       backend -> new addresses, a source port where one is needed; the flow is entered
@@ -78,6 +80,7 @@ class proxy {
                 fragment_stage<P, burst_size>{burst_, settings.seed, settings.fragments},
                 std::move(own),
                 locate_stage<P, Table>{flows},
+                foresee_stage<P, Table, affinity_type>{flows, burst_, settings.ring_seed},
                 track_stage<P, Table>{flows, burst_},
                 select_stage<P, affinity_type>{burst_, settings.ring_seed, clients},
                 bind_stage<P, Table>{flows, burst_, {settings.seed, settings.share, settings.new_flows}},
@@ -117,8 +120,8 @@ class proxy {
 
   private:
     using path = pipeline<frame<P>, burst_size, parse_stage<P>, fragment_stage<P, burst_size>, OwnStage,
-                          locate_stage<P, Table>, track_stage<P, Table>, select_stage<P, affinity_type>,
-                          bind_stage<P, Table>, rewrite_stage<P>, answer_stage<P>>;
+                          locate_stage<P, Table>, foresee_stage<P, Table, affinity_type>, track_stage<P, Table>,
+                          select_stage<P, affinity_type>, bind_stage<P, Table>, rewrite_stage<P>, answer_stage<P>>;
 
     proxy(std::unique_ptr<affinity_type> clients, Table& flows, service_source& services,
           proxy_settings const& settings, OwnStage own)

@@ -12,8 +12,6 @@ namespace kubeproxy::inline v0_2 {
 template <packet_buffer P, ip_version V>
 struct chosen {
     packet_card<P, V>* card;
-
-    chosen(packet_card<P, V>& c, selection const& choice) noexcept : card{&c} { c.choice = choice; }
 };
 
 /// Without a flow: service -> policy -> affinity -> ring -> backend.
@@ -30,15 +28,14 @@ class select_stage {
     next<V> operator()(unknown<P, V>& u) noexcept {
         auto& card = *u.card;
         if (burst_->services == nullptr) return card.settle(verdict::pass());
-        by_.now = burst_->now;
-        auto const use = card.headers.what == content::icmp_error ? affinity_use::look : affinity_use::remember;
-        auto const choice = select_backend(*burst_->services, card.key, by_, use);
+        if (!card.is_chosen) choose(card);
+        auto const& choice = card.choice;
         if (choice.what == selection::decision::not_ours) return map_return(card);
         card.result->service = choice.service;
         if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
         switch (choice.what) {
         case selection::decision::not_ours: return card.settle(verdict::pass());
-        case selection::decision::forward: return chosen<P, V>{card, choice};
+        case selection::decision::forward: return chosen<P, V>{&card};
         case selection::decision::drop: return card.drop(choice.why);
         case selection::decision::reject: break;
         }
@@ -47,6 +44,13 @@ class select_stage {
     }
 
   private:
+    template <ip_version V>
+    void choose(packet_card<P, V>& card) noexcept {
+        by_.now = burst_->now;
+        auto const use = card.headers.what == content::icmp_error ? affinity_use::look : affinity_use::remember;
+        select_backend(*burst_->services, card.key, by_, use, card.choice);
+    }
+
     /// A reply whose flow nobody knows, where the host wants it mapped all the same and its backend has one door.
     template <ip_version V>
     next<V> map_return(packet_card<P, V>& card) const noexcept {

@@ -15,6 +15,12 @@ struct located {
     packet_card<P, V>* card;
 };
 
+/// A packet that the index knows no flow for: a new one, unless a packet before it in the burst opens it.
+template <packet_buffer P, ip_version V>
+struct unlocated {
+    packet_card<P, V>* card;
+};
+
 /// A packet of no known flow.
 template <packet_buffer P, ip_version V>
 struct unknown {
@@ -33,8 +39,11 @@ class locate_stage {
         flows_->prefetch_bucket(s.card->hash);
     }
     template <ip_version V>
-    step<located<P, V>> operator()(seen<P, V>& s) const noexcept {
+    step<located<P, V>, unlocated<P, V>> operator()(seen<P, V>& s) const noexcept {
         s.card->candidate = flows_->candidate(s.card->hash);
+        s.card->is_chosen = false;
+        if (!s.card->candidate) [[unlikely]]
+            return unlocated<P, V>{s.card};
         return located<P, V>{s.card};
     }
 

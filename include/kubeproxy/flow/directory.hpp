@@ -9,7 +9,8 @@
 
 namespace kubeproxy::inline v0_2 {
 
-enum class insert_outcome : std::uint8_t {
+/// As large as a register, so that an insert_result is returned in two.
+enum class insert_outcome : std::uint64_t {
     inserted,
     duplicate,   ///< a live flow has the original tuple: `ref` is it
     reply_taken, ///< a live flow has the reply's tuple: `ref` is it
@@ -25,6 +26,10 @@ template <ip_version V>
 struct hashed_tuple {
     tuple<V> value;
     std::uint64_t hash;
+
+    hashed_tuple(tuple_words<V> const& words, std::uint64_t its_hash) noexcept : hash{its_hash} {
+        store_words(value, words);
+    }
 };
 
 /// Records and their index entries, kept together: both directions of a flow are found, or neither is.
@@ -46,11 +51,22 @@ class flow_directory {
     [[nodiscard]] std::uint64_t hash(tuple<V> const& t) const noexcept {
         return hash_(t);
     }
+    template <std::size_t Words>
+    [[nodiscard]] std::uint64_t hash(std::array<std::uint64_t, Words> const& tuple) const noexcept {
+        return hash_(tuple);
+    }
     template <ip_version V>
     [[nodiscard]] hashed_tuple<V> hashed(tuple<V> const& t) const noexcept {
-        return {t, hash_(t)};
+        return {words_of(t), hash_(t)};
+    }
+    /// Of a packet the other way.
+    template <ip_version V>
+    [[nodiscard, gnu::always_inline]] hashed_tuple<V> hashed_mirror(tuple<V> const& t) const noexcept {
+        auto const words = mirrored(words_of(t));
+        return {words, hash_(words)};
     }
     void prefetch(std::uint64_t hash) const noexcept { index_.prefetch(hash); }
+    void prefetch_insert(std::uint64_t hash) const noexcept { index_.prefetch_both(hash); }
     [[nodiscard]] flow_ref candidate(std::uint64_t hash) const noexcept { return index_.candidate(hash); }
 
     template <ip_version V>

@@ -3,32 +3,45 @@
 #include "kubeproxy/flow/memory.hpp"
 #include "kubeproxy/flow/quiescence.hpp"
 #include "kubeproxy/flow/sharing.hpp"
+#include "kubeproxy/wire/bytes.hpp"
 
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 #include <utility>
 
 namespace kubeproxy::inline v0_2::detail {
 
-/// Free numbers for one worker: the last freed goes first, its cache line is still near.
-template <class Memory>
+/// Free numbers for one worker: the last freed goes first, its cache line is still near. They are linked through the
+/// records that they number, in their first four bytes, and take no memory of their own.
 class free_stack {
   public:
     /// More numbers than may be in use, so that there is one to use at once when one is freed: here it is that one.
     [[nodiscard]] static constexpr std::uint32_t reserve_for(std::uint32_t) noexcept { return 0; }
 
-    free_stack(std::uint32_t capacity, quiescent_domain*) : numbers_{capacity} {}
+    free_stack(std::uint32_t, quiescent_domain*) noexcept {}
     [[nodiscard]] std::uint32_t size() const noexcept { return count_; }
-    [[nodiscard]] std::size_t bytes() const noexcept { return numbers_.bytes(); }
-    void push(std::uint32_t number) noexcept { numbers_[count_++] = number; }
-    /// 0 for none.
-    [[nodiscard]] std::uint32_t pop() noexcept { return count_ == 0 ? 0 : numbers_[--count_]; }
+    [[nodiscard]] static constexpr std::size_t bytes() noexcept { return 0; }
+    /// \param records a zeroed_array
+    template <class Records>
+    void push(std::uint32_t number, Records& records) noexcept {
+        store_object(std::as_writable_bytes(std::span{&records[number], 1}), 0, std::exchange(last_, number));
+        ++count_;
+    }
+    /// 0 for none. Fetches the record that goes next.
+    template <class Records>
+    [[nodiscard]] std::uint32_t pop(Records& records) noexcept {
+        if (count_ == 0) return 0;
+        --count_;
+        auto const next = load_object<std::uint32_t>(std::as_bytes(std::span{&records[last_], 1}), 0);
+        prefetch_for_write(records.address(next));
+        return std::exchange(last_, next);
+    }
 
   private:
-    zeroed_array<std::uint32_t, Memory> numbers_;
-    std::uint32_t count_ = 0;
+    std::uint32_t last_ = 0, count_ = 0;
 };
 
 /// Free numbers for workers that may still read what they number: first in, first out, and out only when every
@@ -83,6 +96,6 @@ class free_queue {
 };
 
 template <class Sharing, class Memory>
-using free_list = std::conditional_t<Sharing::is_shared, free_queue<Memory>, free_stack<Memory>>;
+using free_list = std::conditional_t<Sharing::is_shared, free_queue<Memory>, free_stack>;
 
 } // namespace kubeproxy::inline v0_2::detail

@@ -106,6 +106,12 @@ class basic_flow_hash {
     [[nodiscard, gnu::always_inline]] constexpr std::uint64_t operator()(tuple<V> const& t) const noexcept {
         return Mixing::mix(words_of(t), secrets_);
     }
+    /// The same of a tuple in registers.
+    template <std::size_t Words>
+    [[nodiscard, gnu::always_inline]] constexpr std::uint64_t
+    operator()(std::array<std::uint64_t, Words> const& tuple) const noexcept {
+        return Mixing::mix(tuple, secrets_);
+    }
 
   private:
     alignas(64) std::array<std::uint64_t, detail::hash_secrets> secrets_;

@@ -17,29 +17,33 @@ struct sum_changes {
 };
 
 namespace detail {
-/// Folded. The order of bytes in the words does not matter to the sum, but for the order in the sum itself (RFC 1071
-/// section 2 B), so the addresses are added as the machine reads them.
+/// Of the addresses, each 32-bit word turned to its complement or not; not folded. The order of bytes in the words does
+/// not matter to a sum, but for the order in the sum itself (RFC 1071 section 2 B), so they are added as the machine
+/// reads them.
 template <ip_version V>
-constexpr std::uint64_t address_sum(tuple<V> const& t) noexcept {
+constexpr std::uint64_t address_sum(tuple<V> const& t, std::uint32_t complement) noexcept {
     auto const words = words_of(t);
     std::uint64_t sum = 0;
-    for (std::size_t i = 0; i + 1 < words.size(); ++i) sum += (words[i] & 0xffff'ffff) + (words[i] >> 32);
-    auto const folded = fold(sum);
-    return std::endian::native == std::endian::little ? std::rotl(folded, 8) : folded;
+    for (std::size_t i = 0; i + 1 < words.size(); ++i)
+        sum += (static_cast<std::uint32_t>(words[i]) ^ complement) +
+               std::uint64_t{static_cast<std::uint32_t>(words[i] >> 32) ^ complement};
+    return sum;
 }
-template <ip_version V>
-constexpr std::uint64_t port_sum(tuple<V> const& t) noexcept {
-    return std::uint64_t{t.source_port} + t.destination_port;
+[[nodiscard]] constexpr std::uint16_t in_host_order(std::uint16_t sum) noexcept {
+    return std::endian::native == std::endian::little ? std::rotl(sum, 8) : sum;
 }
 } // namespace detail
 
-/// The changes of a packet that came as `before` and leaves as `after`. Across families the difference of the
-/// two addresses' sums is just what the pseudo-header changes by, for the rest of it stays the same.
+/// The changes of a packet that came as `before` and leaves as `after`: ~m + m' of RFC 1624, over all words. Across
+/// families the difference of the two addresses' sums is just what the pseudo-header changes by, for the rest of it
+/// stays the same.
 template <ip_version From, ip_version To>
 [[nodiscard]] constexpr sum_changes changes_of(tuple<From> const& before, tuple<To> const& after) noexcept {
-    auto const old_network = detail::address_sum(before), new_network = detail::address_sum(after);
-    return {.network = sum_change(old_network, new_network),
-            .transport = sum_change(old_network + detail::port_sum(before), new_network + detail::port_sum(after))};
+    auto const network =
+        detail::in_host_order(fold(detail::address_sum(before, 0xffff'ffff) + detail::address_sum(after, 0)));
+    auto const ports = std::uint32_t{before.source_port ^ 0xffffu} + (before.destination_port ^ 0xffffu) +
+                       after.source_port + after.destination_port;
+    return {.network = network, .transport = fold(std::uint64_t{network} + ports)};
 }
 
 /// What packets of the direction `d` get where those of the original direction get `changes`: the same or its

@@ -79,7 +79,10 @@ struct alignas(64) narrow_record {
     void add_bytes(flow_direction, std::uint32_t) noexcept {}
     void forget_bytes() noexcept {}
 
-    void set_shown(tuple<ipv4> const& original, tuple<ipv4> const& reply) noexcept { shown = {original, reply}; }
+    void set_shown(tuple<ipv4> const& original, tuple<ipv4> const& reply) noexcept {
+        store_words(shown[0], words_of(original));
+        store_words(shown[1], words_of(reply));
+    }
 };
 
 template <class Sharing>
@@ -119,8 +122,8 @@ struct alignas(128) wide_record {
 
     template <ip_version O, ip_version R>
     void set_shown(tuple<O> const& original, tuple<R> const& reply) noexcept {
-        store_object(shown[0], 0, original);
-        store_object(shown[1], 0, reply);
+        store_words(shown[0], words_of(original));
+        store_words(shown[1], words_of(reply));
     }
 };
 

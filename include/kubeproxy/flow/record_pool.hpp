@@ -51,7 +51,7 @@ class record_pool {
     /// A record for the caller to fill: its number, or 0. Then either as many are in use as may be, and one must end
     /// first; or `is_full` is false, and those that have ended are not safe to use yet.
     struct taking {
-        std::uint32_t number = 0;
+        std::uint64_t number = 0; ///< so wide that both are returned in registers
         bool is_full = true;
     };
     /// From the shard of `near` where it can: callers spread by different numbers seldom meet.
@@ -112,6 +112,12 @@ class record_pool {
     }
     static void count(cell<std::uint64_t>& counter) noexcept { counter.store(counter.load() + 1); }
 
+    [[nodiscard]] std::uint32_t pop_free(shard& s) noexcept {
+        if constexpr (Sharing::is_shared)
+            return s.free.pop();
+        else
+            return s.free.pop(records_);
+    }
     [[nodiscard]] std::uint32_t pop(shard& s, std::uint32_t which) noexcept;
 
     std::uint32_t shard_mask_, shard_capacity_;
@@ -122,7 +128,7 @@ class record_pool {
 
 template <class Record, class Sharing, class Memory>
 std::uint32_t record_pool<Record, Sharing, Memory>::pop(shard& s, std::uint32_t which) noexcept {
-    auto number = s.free.pop();
+    auto number = pop_free(s);
     if (number == 0 && s.touched < shard_size()) {
         number = s.touched++ * (shard_mask_ + 1) + which + 1;
         for (auto highest = highest_.load(); highest < number && !highest_.replace(highest, number);)
@@ -136,6 +142,11 @@ std::uint32_t record_pool<Record, Sharing, Memory>::pop(shard& s, std::uint32_t 
 template <class Record, class Sharing, class Memory>
 typename record_pool<Record, Sharing, Memory>::taking
 record_pool<Record, Sharing, Memory>::take(std::uint32_t near) noexcept {
+    if constexpr (!Sharing::is_shared) {
+        guard const held{shards_[0]};
+        if (shards_[0].room.load() == 0) return {0, true};
+        return {pop(shards_[0], 0), false};
+    }
     shard* lender = nullptr;
     for (std::uint32_t i = 0; i < 2 * (shard_mask_ + 1); ++i) {
         auto const which = (near - 1 + i) & shard_mask_;
@@ -163,7 +174,10 @@ template <class Record, class Sharing, class Memory>
 void record_pool<Record, Sharing, Memory>::give_back(std::uint32_t number, flow_end how) noexcept {
     auto& s = shards_[(number - 1) & shard_mask_];
     guard const held{s};
-    s.free.push(number);
+    if constexpr (Sharing::is_shared)
+        s.free.push(number);
+    else
+        s.free.push(number, records_);
     count(s.ended[static_cast<std::size_t>(how)]);
 }
 

@@ -101,12 +101,25 @@ class basic_flow_table {
     /// Enters a flow whose packets show `original` and leave as `translated`. An expired flow in the way ends.
     template <ip_version O, ip_version T>
     [[nodiscard]] insert_result insert(tuple<O> const& original, tuple<T> const& translated, new_flow const& what,
-                                       flow_time now) noexcept;
+                                       flow_time now) noexcept {
+        auto const first = flows_.hashed(original);
+        if (auto const ref = in_the_way(first, now)) return {insert_outcome::duplicate, ref};
+        return insert_unknown(first, translated, what, now);
+    }
+    /// The same where find() has just found no flow of `original`, which was not expired either. Another worker may
+    /// have entered it since.
+    template <ip_version O, ip_version T>
+    [[nodiscard]] insert_result insert_unknown(hashed_tuple<O> const& original, tuple<T> const& translated,
+                                               new_flow const& what, flow_time now) noexcept;
     /// Fetches what insert() will need for this flow beside its packet's own bucket; early, it saves a new flow's
     /// largest wait.
     template <ip_version T>
     void prefetch_insert(tuple<T> const& translated) const noexcept {
-        prefetch_bucket(hash(translated.mirrored()));
+        flows_.prefetch_insert(hash(translated.mirrored()));
+    }
+    template <std::size_t Words>
+    void prefetch_insert(std::array<std::uint64_t, Words> const& translated) const noexcept {
+        flows_.prefetch_insert(flows_.hash(mirrored(translated)));
     }
     /// No live flow's replies look like replies to `translated`.
     template <ip_version T>
@@ -186,8 +199,8 @@ class basic_flow_table {
     template <ip_version O, ip_version T>
     [[nodiscard]] flow_ref take_record(std::uint64_t hash, flow_time now) noexcept;
     template <ip_version O, ip_version T>
-    void fill(flow_ref ref, tuple<O> const& original, tuple<T> const& translated, new_flow const& what,
-              flow_time now) noexcept;
+    void fill(flow_ref ref, tuple<O> const& original, tuple<T> const& translated, tuple<T> const& reply,
+              new_flow const& what, flow_time now) noexcept;
 
     directory_type flows_;
     flow_reaper<Sharing, directory_type> reaper_;
@@ -201,9 +214,9 @@ using shared_flow_table = basic_flow_table<shared_workers, huge_page_memory>;
 template <class S, class M, class H>
 template <ip_version O, ip_version T>
 void basic_flow_table<S, M, H>::fill(flow_ref ref, tuple<O> const& original, tuple<T> const& translated,
-                                     new_flow const& what, flow_time now) noexcept {
+                                     tuple<T> const& reply, new_flow const& what, flow_time now) noexcept {
     auto& record = flows_.records().template record<O, T>(ref);
-    record.set_shown(original, translated.mirrored());
+    record.set_shown(original, reply);
     record.forget_bytes();
     auto& b = record.body;
     b.service = what.service;
@@ -221,24 +234,20 @@ void basic_flow_table<S, M, H>::fill(flow_ref ref, tuple<O> const& original, tup
 
 template <class S, class M, class H>
 template <ip_version O, ip_version T>
-insert_result basic_flow_table<S, M, H>::insert(tuple<O> const& original, tuple<T> const& translated,
-                                                new_flow const& what, flow_time now) noexcept {
-    auto const reply = flows_.hashed(translated.mirrored());
+insert_result basic_flow_table<S, M, H>::insert_unknown(hashed_tuple<O> const& original, tuple<T> const& translated,
+                                                        new_flow const& what, flow_time now) noexcept {
+    auto const reply = flows_.hashed_mirror(translated);
     if constexpr (std::same_as<O, T>)
-        if (original == reply.value) return {insert_outcome::reply_taken, {}}; // its own replies look like it
+        if (original.value == reply.value) return {insert_outcome::reply_taken, {}}; // its own replies look like it
     flows_.prefetch(reply.hash);
-    auto const first = flows_.hashed(original);
-    if (auto const ref = in_the_way(first, now)) return {insert_outcome::duplicate, ref};
-    auto const ref = take_record<O, T>(first.hash, now);
+    auto const ref = take_record<O, T>(original.hash, now);
     if (!ref) return {insert_outcome::full, {}};
-    fill(ref, original, translated, what, now); // while the reply's bucket comes
-    if (auto const other = in_the_way(reply, now)) {
-        flows_.records().give_back(ref, flow_end::withdrawn);
-        bool const is_same = flows_.records().is_of(original, other.mirrored()); // another worker entered it just now
-        return is_same ? insert_result{insert_outcome::duplicate, other.mirrored()}
-                       : insert_result{insert_outcome::reply_taken, other};
+    fill(ref, original.value, translated, reply.value, what, now); // while the reply's bucket comes
+    auto const result = flows_.link(ref, what.state, original, reply);
+    if (result.what == insert_outcome::reply_taken && is_expired(result.ref, now)) {
+        flows_.end(result.ref, flow_end::expired);
+        return insert_unknown(original, translated, what, now);
     }
-    auto const result = flows_.link(ref, what.state, first, reply);
     if (result.what == insert_outcome::full) flows_.records().template pool_for<O, T>().count_refusal(ref.index());
     return result;
 }
@@ -254,7 +263,7 @@ flow_ref basic_flow_table<S, M, H>::take_record(std::uint64_t hash, flow_time no
         if (!gone) break;
         taken = pool.take(gone.index());
     }
-    if (taken.number != 0) return records_type::template ref_to<O, T>(taken.number);
+    if (taken.number != 0) return records_type::template ref_to<O, T>(static_cast<std::uint32_t>(taken.number));
     pool.count_refusal(near);
     return {};
 }

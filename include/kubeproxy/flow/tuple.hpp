@@ -41,10 +41,14 @@ using tuple_words = std::array<std::uint64_t, sizeof(tuple<V>) / sizeof(std::uin
 
 /// Word by word: a processor that reads back as one what was just written in parts waits for all of it, and a compiler
 /// that copies a whole tuple does that.
+template <std::size_t Words>
+[[gnu::always_inline]] inline void store_words(mutable_byte_span to,
+                                               std::array<std::uint64_t, Words> const& words) noexcept {
+    for (std::size_t i = 0; i < Words; ++i) store_object(to, i * sizeof(std::uint64_t), words[i]);
+}
 template <ip_version V>
 [[gnu::always_inline]] inline void store_words(tuple<V>& to, tuple_words<V> const& words) noexcept {
-    auto const bytes = std::as_writable_bytes(std::span{&to, 1});
-    for (std::size_t i = 0; i < words.size(); ++i) store_object(bytes, i * sizeof(std::uint64_t), words[i]);
+    store_words(std::as_writable_bytes(std::span{&to, 1}), words);
 }
 
 namespace detail {

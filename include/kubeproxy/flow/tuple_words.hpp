@@ -42,6 +42,27 @@ namespace detail {
     return {w[2], w[3], w[0], w[1], detail::with_ports_exchanged(w[4])};
 }
 
+/// To another address.
+[[nodiscard, gnu::always_inline]] constexpr tuple_words<ipv4> with_destination(tuple_words<ipv4> const& w,
+                                                                               ipv4::address const& to) noexcept {
+    constexpr int shift = std::endian::native == std::endian::little ? 32 : 0;
+    auto const kept = w[0] & ~(std::uint64_t{0xffff'ffff} << shift);
+    return {kept | std::uint64_t{std::bit_cast<std::uint32_t>(to)} << shift, w[1]};
+}
+[[nodiscard, gnu::always_inline]] constexpr tuple_words<ipv6> with_destination(tuple_words<ipv6> const& w,
+                                                                               ipv6::address const& to) noexcept {
+    auto const halves = std::bit_cast<std::array<std::uint64_t, 2>>(to);
+    return {w[0], w[1], halves[0], halves[1], w[4]};
+}
+/// To another port.
+template <std::size_t Words>
+[[nodiscard, gnu::always_inline]] constexpr std::array<std::uint64_t, Words>
+with_destination_port(std::array<std::uint64_t, Words> w, std::uint16_t port) noexcept {
+    constexpr int shift = std::endian::native == std::endian::little ? 16 : 32;
+    w.back() = (w.back() & ~(std::uint64_t{0xffff} << shift)) | std::uint64_t{port} << shift;
+    return w;
+}
+
 [[nodiscard, gnu::always_inline]] constexpr bool are_equal(tuple_words<ipv4> const& a,
                                                            tuple_words<ipv4> const& b) noexcept {
     return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;

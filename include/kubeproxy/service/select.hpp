@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kubeproxy/flow/hash.hpp"
-#include "kubeproxy/flow/tuple.hpp"
+#include "kubeproxy/flow/tuple_words.hpp"
 #include "kubeproxy/service/affinity.hpp"
 #include "kubeproxy/service/maglev.hpp"
 #include "kubeproxy/service/snapshot.hpp"
@@ -78,11 +78,10 @@ bool source_is_allowed(service_entry const& service, typename V::address const& 
         return is_in(service.sources->of_ipv6);
 }
 
-inline selection without_endpoint(selection chosen, service_entry const& service, traffic_policy endpoints) noexcept {
+inline void without_endpoint(selection& chosen, service_entry const& service, traffic_policy endpoints) noexcept {
     bool const elsewhere = endpoints == traffic_policy::local && service.everywhere != nullptr;
     chosen.what = elsewhere ? selection::decision::drop : selection::decision::reject;
     chosen.why = elsewhere ? drop_reason::no_local_endpoint : drop_reason::no_endpoints;
-    return chosen;
 }
 
 /// The backend of `ring` at this address, or none. O(backends)
@@ -95,8 +94,8 @@ inline std::uint32_t backend_at(snapshot const& services, endpoint_ring const& r
 
 } // namespace detail
 
-/// Whether a packet's client is remembered from now on: an ICMP error is no connection.
-enum class affinity_use : std::uint8_t { look, remember };
+/// Whether a packet's client is remembered from now on: an ICMP error is no connection. None: as if all were strangers.
+enum class affinity_use : std::uint8_t { none, look, remember };
 
 /// What selection needs beside the snapshot.
 template <class Affinity>
@@ -110,36 +109,52 @@ struct selector {
     [[nodiscard]] std::uint32_t choose(snapshot const& services, service_entry const& service,
                                        endpoint_ring const& ring, tuple<V> const& flow,
                                        affinity_use use) const noexcept {
+        bool const has_affinity = service.affinity_seconds != 0 && use != affinity_use::none;
+        if (has_affinity) return choose_again(services, service, ring, flow, use);
+        return by_ring(ring, flow);
+    }
+
+  private:
+    template <ip_version V>
+    [[nodiscard]] std::uint32_t by_ring(endpoint_ring const& ring, tuple<V> const& flow) const noexcept {
+        return ring.backends[pick(*ring.entries, hash(flow))];
+    }
+    template <ip_version V>
+    [[nodiscard, gnu::noinline]] std::uint32_t choose_again(snapshot const& services, service_entry const& service,
+                                                            endpoint_ring const& ring, tuple<V> const& flow,
+                                                            affinity_use use) const noexcept {
         auto chosen = no_backend;
         auto const client = affinity_key::of<V>(service.affinity_group, flow.source);
-        if (service.affinity_seconds != 0)
-            if (auto const pod = clients->find(client, now, service.affinity_seconds))
-                chosen = detail::backend_at(services, ring, *pod);
-        if (chosen == no_backend) chosen = ring.backends[pick(*ring.entries, hash(flow))];
-        if (service.affinity_seconds != 0 && use == affinity_use::remember)
+        if (auto const pod = clients->find(client, now, service.affinity_seconds))
+            chosen = detail::backend_at(services, ring, *pod);
+        if (chosen == no_backend) chosen = by_ring(ring, flow);
+        if (use == affinity_use::remember)
             clients->note(client, services.backend_at(chosen).address, now, service.affinity_seconds);
         return chosen;
     }
 };
 
 /// The backend of a new flow, by its first packet. O(prefix lengths in use); reads three or four cache lines.
+/// \param chosen where the result goes: returned, it would be put together in memory and waited for
 template <ip_version V, class Affinity>
-[[nodiscard]] inline selection select_backend(snapshot const& services, tuple<V> const& flow,
-                                              selector<Affinity> const& by, affinity_use use) noexcept {
+inline void select_backend(snapshot const& services, tuple<V> const& flow, selector<Affinity> const& by,
+                           affinity_use use, selection& chosen) noexcept {
     using decision = selection::decision;
+    chosen = {};
     auto const* front = services.frontends<V>().find(flow.destination, flow.destination_port, flow.protocol);
-    if (front == nullptr) return {};
-    if (front->kind == frontend_kind::reject_others) return {decision::reject, drop_reason::no_endpoints};
-    if (front->kind == frontend_kind::drop_others) return {decision::drop, drop_reason::unallocated_address};
+    if (front == nullptr) return;
+    auto const end_as = [&chosen](decision what, drop_reason why) {
+        chosen.what = what;
+        chosen.why = why;
+    };
+    if (front->kind == frontend_kind::reject_others) return end_as(decision::reject, drop_reason::no_endpoints);
+    if (front->kind == frontend_kind::drop_others) return end_as(decision::drop, drop_reason::unallocated_address);
 
     auto const& service = services.service_at(front->service);
     auto const& node = services.node<V>();
-    selection chosen{.service = front->service};
-    if (!detail::source_is_allowed<V>(service, flow.source)) {
-        chosen.what = decision::drop;
-        chosen.why = drop_reason::source_not_allowed;
-        return chosen;
-    }
+    chosen.service = front->service;
+    if (!detail::source_is_allowed<V>(service, flow.source))
+        return end_as(decision::drop, drop_reason::source_not_allowed);
     auto const policy = policy_for(front->kind, origin_of<V>(node, flow.source), service.internal, service.external,
                                    {.pods_known = !node.pods.empty(), .all = services.masquerade_all});
     auto const& ring = policy.endpoints == traffic_policy::local ? service.local : service.everywhere;
@@ -147,7 +162,25 @@ template <ip_version V, class Affinity>
     chosen.what = decision::forward;
     chosen.masquerade = policy.masquerade;
     chosen.backend = by.choose(services, service, *ring, flow, use);
-    return chosen;
+}
+
+/// A packet as it leaves for this backend if its source may stay. From IPv6 to IPv4 it may not, and is left open.
+template <ip_version To, ip_version From>
+[[nodiscard, gnu::always_inline]] inline tuple_words<To>
+towards_backend(tuple<From> const& packet, backend const& target, prefix<ipv6> const& nat64_prefix) noexcept {
+    tuple_words<To> words;
+    if constexpr (std::same_as<From, To>) {
+        words = words_of(packet);
+    } else {
+        tuple<To> after{.source_port = packet.source_port,
+                        .destination_port = packet.destination_port,
+                        .protocol = packet.protocol == From::icmp_protocol ? To::icmp_protocol : packet.protocol};
+        if constexpr (std::same_as<To, ipv6>) after.source = embed(nat64_prefix, packet.source);
+        words = words_of(after);
+    }
+    words = with_destination(words, target.address_as<To>());
+    bool const has_port = has_ports(packet.protocol) && target.port != 0;
+    return has_port ? with_destination_port(words, target.port) : words;
 }
 
 } // namespace kubeproxy::inline v0_2

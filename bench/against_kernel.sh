@@ -5,12 +5,14 @@
 #     bench/against_kernel.sh [SECONDS [ROUNDS]]     of each measurement (3), and how often (3); medians are printed
 #
 # The forwarder has a worker for each processor, as the kernel works on all of them; WORKERS: another number.
-# KUBEPROXY_BUILD_DIR: where the build tree goes (build/). SERVICES: how many others there are beside (1000).
+# KUBEPROXY_BUILD_DIR: where the build tree goes (build/). SERVICES: how many others there are beside (1000). CONGESTION: the
+# congestion control of the one TCP stream (the machine's own).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tests/support/requirements.sh
 
-seconds=${1:-3} rounds=${2:-3} others=${SERVICES:-1000} workers=${WORKERS:-$(nproc)}
+seconds=${1:-3} rounds=${2:-3} others=${SERVICES:-1000}
+congestion=${CONGESTION:-$(cat /proc/sys/net/ipv4/tcp_congestion_control)} workers=${WORKERS:-$(nproc)}
 tree=${KUBEPROXY_BUILD_DIR:-build}/against_kernel
 [ "$(id -u)" -eq 0 ] || { echo "network namespaces need root" >&2; exit 1; }
 require g++ cmake ninja-build libboost1.81-dev libboost-program-options1.81-dev libboost-json1.81-dev libpcap-dev \
@@ -139,7 +141,7 @@ serve() { # NAMESPACE
 }
 
 gigabits() { # NAMESPACE
-    inside "$1" iperf3 -c 10.96.0.2 -t "$seconds" -J |
+    inside "$1" iperf3 -c 10.96.0.2 -t "$seconds" -C "$congestion" -J |
         python3 -c 'import json, sys; print("%.2f" % (json.load(sys.stdin)["end"]["sum_received"]["bits_per_second"] / 1e9))'
 }
 
@@ -170,7 +172,7 @@ for ((i = 0; i < rounds; i++)); do
 done | tee "$work/numbers" >&2
 
 echo
-echo "$(nproc) processors, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), $workers workers, $others other services; medians of $rounds"
+echo "$(nproc) processors, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), $workers workers, $others other services, TCP $congestion; medians of $rounds"
 python3 - "$work/numbers" <<'end'
 import statistics, sys
 names = {"stream": "TCP, one stream, Gbit/s", "requests": "requests/s, 16 connections", "connections": "new connections/s",

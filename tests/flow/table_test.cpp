@@ -322,6 +322,28 @@ TYPED_TEST(table_test, eviction_takes_the_expired_one_then_the_longest_silent) {
     EXPECT_EQ(table.counters().expired, 1u);
 }
 
+/// Where all are to be kept, an insertion looks at a few records only; together they still look at all.
+TYPED_TEST(table_test, the_only_flow_that_may_go_is_found_among_those_to_keep) {
+    constexpr std::uint32_t size = 1024;
+    auto table = this->make({.narrow = size, .wide = 0});
+    this->burst();
+    for (std::uint32_t i = 0; i < size; ++i)
+        ASSERT_EQ(table.insert(client_to_vip<ipv4>(i), client_to_pod<ipv4>(i), established_flow, at(0s)).what,
+                  insert_outcome::inserted);
+    auto const is_entered = [&](std::uint32_t i) {
+        return table.insert(client_to_vip<ipv4>(i), client_to_pod<ipv4>(i), tcp_flow, at(1s)).what ==
+               insert_outcome::inserted;
+    };
+    for (std::uint32_t i = 0; i < size; ++i) ASSERT_FALSE(is_entered(size + i)) << i;
+    EXPECT_EQ(table.counters().flows(), size);
+    table.touch(table.find(client_to_vip<ipv4>(700)), at(1s), transport_event::tcp_rst, 40, {});
+    std::uint32_t tries = 1;
+    while (!is_entered(3000) && tries < size) ++tries;
+    EXPECT_LE(tries, size / 8 + 1);
+    EXPECT_FALSE(table.find(client_to_vip<ipv4>(700))) << "over";
+    EXPECT_EQ(table.counters().evicted, 1u);
+}
+
 TYPED_TEST(table_test, a_flow_that_is_heard_from_outlives_silent_ones) {
     auto table = this->make({.narrow = 128, .wide = 0});
     constexpr new_flow one_way{.state = flow_state::udp_unreplied, .timeout = 3000s};

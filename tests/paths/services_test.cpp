@@ -113,6 +113,20 @@ TEST(services, ten_thousand_flows_are_spread_evenly_and_stay) {
     for (unsigned flow = 10000; flow-- > 0;) ASSERT_EQ(pod_of(bed.send(of_flow(flow), 1s)), pods[flow]) << flow;
 }
 
+TEST(services, packets_of_new_flows_that_come_together_go_where_each_would_alone) {
+    testbed together{ten_pods()}, alone{ten_pods()};
+    std::vector<octets> burst;
+    for (unsigned i = 0; i < 32; ++i) burst.push_back(of_flow(i * 7 % 5));
+    auto const sent = together.send(burst);
+    ASSERT_EQ(sent.size(), burst.size());
+    for (unsigned i = 0; i < burst.size(); ++i) {
+        EXPECT_EQ(pod_of(sent[i]), pod_of(alone.send(burst[i]))) << i;
+        EXPECT_EQ(sent[i].what.relation, i < 5 ? flow_relation::fresh : flow_relation::original) << i;
+    }
+    EXPECT_EQ(together.flows().counters().inserted, 5u);
+    EXPECT_EQ(together.flows().counters().flows(), 5u);
+}
+
 TEST(services, a_deleted_pod_loses_its_flows_and_the_others_keep_theirs) {
     testbed bed{ten_pods()};
     std::vector<std::string> pods;

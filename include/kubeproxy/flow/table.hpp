@@ -244,10 +244,9 @@ insert_result basic_flow_table<S, M, H>::insert_unknown(hashed_tuple<O> const& o
     if (!ref) return {insert_outcome::full, {}};
     fill(ref, original.value, translated, reply.value, what, now); // while the reply's bucket comes
     auto const result = flows_.link(ref, what.state, original, reply);
-    if (result.what == insert_outcome::reply_taken && is_expired(result.ref, now)) {
-        flows_.end(result.ref, flow_end::expired);
+    bool const has_expired = result.what == insert_outcome::reply_taken && is_expired(result.ref, now);
+    if (has_expired && flows_.end(result.ref, flow_end::expired))
         return insert_unknown(original, translated, what, now);
-    }
     if (result.what == insert_outcome::full) flows_.records().template pool_for<O, T>().count_refusal(ref.index());
     return result;
 }

@@ -94,11 +94,12 @@ class packet_path {
     [[nodiscard]] bool is_full() const noexcept { return waiting_ == burst_size || waiting_bytes_ >= burst_bytes; }
     /// Sends what was taken on its way.
     void flush(time now) {
-        if (waiting_ == 0) return;
-        ++burst_sizes_[waiting_ - 1];
-        run(std::span{burst_}.first(std::exchange(waiting_, 0)), now);
-        waiting_bytes_ = 0;
-        run_errors(now);
+        if (waiting_ != 0) {
+            ++burst_sizes_[waiting_ - 1];
+            run(std::span{burst_}.first(std::exchange(waiting_, 0)), now);
+            waiting_bytes_ = 0;
+        }
+        run_errors(now); // also of packets that were not admitted
     }
     /// Every 100 ms or so, also when nothing comes: neighbours that do not answer, flows that have expired.
     void tick(time now) {

@@ -37,7 +37,7 @@ class flow_records {
     void prefetch(flow_ref ref) const noexcept {
         if (ref.is_wide()) {
             auto const* const record = wide_.address(ref.index());
-            prefetch_for_write(record);
+            prefetch_for_read(record); // its tuples: all workers may have a copy
             prefetch_for_write(&record->body);
         } else
             prefetch_for_write(narrow_.address(ref.index()));

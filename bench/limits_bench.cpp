@@ -104,10 +104,10 @@ void serial_line(benchmark::State& state, std::size_t bytes) {
 }
 
 /// What a table of so many flows cannot do without: a line of an index, and behind it the record's, one line of IPv4 or
-/// two, one of them written. Sizes as the flow table's (table.hpp): 12.8 bytes of index for each of two entries.
+/// two, one of them written. Sizes as the flow table's (table.hpp): 15.6 bytes of index for each of two entries.
 void table_lines(benchmark::State& state, std::size_t lines_of_record) {
     auto const flows = static_cast<std::size_t>(state.range(0));
-    lines index{flows * 128 / 5 + 64, pages::huge}, records{flows * 64 * lines_of_record, pages::huge};
+    lines index{flows * 1280 / 41 + 64, pages::huge}, records{flows * 64 * lines_of_record, pages::huge};
     random_places places;
     std::uint64_t sum = 0;
     for (auto _ : state) {

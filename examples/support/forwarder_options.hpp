@@ -51,8 +51,7 @@ inline constexpr char const* forwarder_usage =
         "--output-watch-events -o json writes them; a FIFO or - is followed; may be given again. The end of a stream "
         "keeps its objects. A FIFO's next writer lists all there are anew: what the FIFO had named and the list does "
         "not name goes five seconds after the last ADDED event before any other, or with a bookmark that ends the "
-        "list; "
-        "not if some of the text was no JSON");
+        "list; not if some of the text was no JSON");
     add("node", options::value<std::string>()->value_name("FILE.json"),
         "which node this is: its name, zone, addresses, podCIDRs, ...");
     add("answer-services", "answer ARP and neighbour solicitations for the services' addresses, too");

@@ -115,7 +115,7 @@ class basic_flow_table {
     /// largest wait.
     template <ip_version T>
     void prefetch_insert(tuple<T> const& translated) const noexcept {
-        flows_.prefetch_insert(hash(translated.mirrored()));
+        prefetch_insert(words_of(translated));
     }
     template <std::size_t Words>
     void prefetch_insert(std::array<std::uint64_t, Words> const& translated) const noexcept {

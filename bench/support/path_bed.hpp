@@ -45,7 +45,7 @@ class path_worker {
 
     path_worker(Table& flows, typename proxy<span_packet, Table>::affinity_type& clients, service_source& services,
                 worker_share share, std::size_t bursts = batch_bursts)
-        : buffers_{bursts}, proxy_{flows, clients, services, {.share = share}} {}
+        : buffers_{bursts}, proxy_{flows, clients, services, {.share = share}}, random_{share.index} {}
 
     [[nodiscard]] std::size_t batch() const noexcept { return buffers_.size(); }
     [[nodiscard]] packet_buffers const& packets() const noexcept { return buffers_; }
@@ -77,7 +77,7 @@ class path_worker {
     packet_buffers buffers_;
     proxy<span_packet, Table> proxy_;
     std::chrono::nanoseconds now_{std::chrono::seconds{1}};
-    std::mt19937_64 random_{7};
+    std::mt19937_64 random_;
 };
 
 /// How many flows a table must hold.

@@ -13,13 +13,11 @@
 /// the complement of a sum, as it stands in a header. All values are in host order.
 namespace kubeproxy::inline v0_2 {
 
-/// Carries back into the low 16 bits until none is left.
+/// Carries back into the low 16 bits until none is left. In a word plus itself with its halves exchanged, both halves
+/// are the sum of the two, and the carry of the lower one is what the upper one lacked.
 [[nodiscard]] constexpr std::uint16_t fold(std::uint64_t sum) noexcept {
-    sum = (sum & 0xffff'ffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return static_cast<std::uint16_t>(sum);
+    auto const halves = static_cast<std::uint32_t>((sum + std::rotl(sum, 32)) >> 32);
+    return static_cast<std::uint16_t>((halves + std::rotl(halves, 16)) >> 16);
 }
 
 /// The sum of `bytes` taken as big-endian words, the odd last byte padded with zero. 8 bytes a step:

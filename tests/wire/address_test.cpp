@@ -89,6 +89,15 @@ void expect_a_prefix_ends_at_its_length() {
     }
 }
 
+TEST(address, the_bits_of_a_mask_are_kept) {
+    ipv6::address all_bits, some{};
+    all_bits.fill(std::byte{0xff});
+    for (std::size_t i = 0; i < some.size(); ++i) some[i] = static_cast<std::byte>(0x5a + 11 * i);
+    for (unsigned length = 0; length <= 128; ++length)
+        EXPECT_EQ(masked_by(some, masked(all_bits, length)), masked(some, length)) << length;
+    EXPECT_EQ(masked_by(ipv4_address(0x1234'5678), ipv4_address(0xff00'ff0f)), ipv4_address(0x1200'5608));
+}
+
 TEST(address, a_prefix_contains_what_differs_behind_its_length_only) { // RFC 4291 section 2.3, RFC 4632 section 3.1
     expect_a_prefix_ends_at_its_length<ipv4>();
     expect_a_prefix_ends_at_its_length<ipv6>();

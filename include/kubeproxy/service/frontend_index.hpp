@@ -73,6 +73,7 @@ class frontend_index {
     /// everything.
     struct level {
         std::uint8_t length;
+        address mask;
         std::uint32_t frontends = 0;
         std::uint32_t any_port = 0;
         std::uint32_t any_protocol = 0;
@@ -140,7 +141,7 @@ template <ip_version V>
 frontend<V> const* frontend_index<V>::find(address const& destination, std::uint16_t port,
                                            std::uint8_t protocol) const noexcept {
     for (auto const& l : levels_) {
-        auto const vip = prefix<V>::of(destination, l.length);
+        prefix<V> const vip{masked_by(destination, l.mask), l.length};
         frontend<V> const* found = port == 0 ? nullptr : at(vip, port, protocol);
         if (found == nullptr && l.any_port != 0) found = at(vip, 0, protocol);
         if (found == nullptr && l.any_protocol != 0) found = at(vip, 0, 0);
@@ -197,7 +198,9 @@ template <ip_version V>
 auto frontend_index<V>::level_of(std::uint8_t length) -> level& {
     auto const here = std::ranges::find_if(levels_, [length](level const& l) { return l.length <= length; });
     if (here != levels_.end() && here->length == length) return *here;
-    return *levels_.insert(here, level{.length = length});
+    address all_bits;
+    all_bits.fill(std::byte{0xff});
+    return *levels_.insert(here, level{.length = length, .mask = masked(all_bits, length)});
 }
 
 /// The shard, belonging to this index alone.

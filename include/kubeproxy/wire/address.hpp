@@ -63,6 +63,24 @@ template <class Address>
     return std::bit_cast<Address>(kept);
 }
 
+namespace detail {
+/// An address as machine words.
+template <class Address>
+[[nodiscard]] constexpr auto address_words(Address const& a) noexcept {
+    using word = std::conditional_t<sizeof(Address) == sizeof(std::uint32_t), std::uint32_t, std::uint64_t>;
+    return std::bit_cast<std::array<word, sizeof(Address) / sizeof(word)>>(a);
+}
+} // namespace detail
+
+/// The bits of `a` that `mask` has.
+template <class Address>
+[[nodiscard]] constexpr Address masked_by(Address const& a, Address const& mask) noexcept {
+    auto kept = detail::address_words(a);
+    auto const bits = detail::address_words(mask);
+    for (std::size_t i = 0; i < kept.size(); ++i) kept[i] &= bits[i];
+    return std::bit_cast<Address>(kept);
+}
+
 /// A range of addresses that share their first `length` bits.
 template <ip_version V>
 struct prefix {
@@ -76,7 +94,12 @@ struct prefix {
     [[nodiscard]] constexpr bool contains(typename V::address const& a) const noexcept {
         return masked(a, length) == address;
     }
-    [[nodiscard]] friend constexpr bool operator==(prefix const&, prefix const&) = default;
+    [[nodiscard]] friend constexpr bool operator==(prefix const& a, prefix const& b) noexcept {
+        auto const x = detail::address_words(a.address), y = detail::address_words(b.address);
+        std::uint64_t difference = a.length ^ b.length;
+        for (std::size_t i = 0; i < x.size(); ++i) difference |= x[i] ^ y[i];
+        return difference == 0;
+    }
     [[nodiscard]] friend constexpr std::strong_ordering operator<=>(prefix const& a, prefix const& b) noexcept {
         auto const by_address = a.address <=> b.address;
         return by_address == std::strong_ordering::equal ? a.length <=> b.length : by_address;

@@ -41,5 +41,17 @@ TYPED_TEST(bucket_test, the_header_is_no_entry) {
     EXPECT_EQ(b.slot_of({}), 0u);
 }
 
+TYPED_TEST(bucket_test, an_entry_takes_the_place_of_the_one_that_is_named) {
+    bucket<TypeParam> b{};
+    auto const numbered = [](std::uint32_t i) { return index_entry{2 * i, flow_ref::from_bits(i)}; };
+    for (std::uint32_t i = 1; i <= b.slots; ++i) EXPECT_TRUE(b.replace({}, numbered(i)));
+    EXPECT_FALSE(b.replace({}, numbered(99))) << "there is no room";
+    EXPECT_FALSE(b.replace(numbered(99), {})) << "it stands nowhere";
+    EXPECT_TRUE(b.replace(numbered(3), {}));
+    for (std::uint32_t i = 1; i <= b.slots; ++i) EXPECT_EQ(b.slot_of(numbered(i)), i == 3 ? b.slots : i - 1);
+    EXPECT_TRUE(b.replace({}, numbered(99)));
+    EXPECT_EQ(b.slot_of(numbered(99)), 2u);
+}
+
 } // namespace
 } // namespace kubeproxy::detail

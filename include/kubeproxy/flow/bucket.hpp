@@ -145,6 +145,13 @@ struct alignas(64) bucket {
             if (entry(found.first()) == e) return found.first();
         return slots;
     }
+    /// Where `before` stands, there is `after` now; false: it stands nowhere. \pre acquired
+    bool replace(index_entry before, index_entry after) noexcept {
+        auto const slot = slot_of(before);
+        if (slot == slots) return false;
+        set(slot, after);
+        return true;
+    }
 
     void acquire() noexcept {
         if constexpr (Sharing::is_shared) {

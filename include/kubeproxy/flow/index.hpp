@@ -87,10 +87,16 @@ class flow_index {
 
     /// Unless an entry of this hash satisfies `is_same`.
     template <class Predicate>
-    [[nodiscard]] insertion_result insert(std::uint64_t hash, flow_ref ref, Predicate is_same) noexcept;
+    [[nodiscard, gnu::always_inline]] insertion_result insert(std::uint64_t hash, flow_ref ref,
+                                                              Predicate is_same) noexcept {
+        auto const done = insert_in_first(hash, ref, is_same);
+        return done.what != insertion::full ? done : insert_elsewhere(hash, ref, is_same);
+    }
 
     /// Takes out the entry of exactly this flow and direction; says whether it was there.
-    bool erase(std::uint64_t hash, flow_ref ref) noexcept;
+    [[gnu::always_inline]] bool erase(std::uint64_t hash, flow_ref ref) noexcept {
+        return erase_in_first(hash, ref) || erase_elsewhere(hash, ref);
+    }
 
   private:
     struct of_buckets {};
@@ -144,16 +150,33 @@ class flow_index {
     /// \pre shared: the first bucket is held
     template <class Predicate>
     [[nodiscard]] flow_ref existing(std::uint64_t hash, Predicate& is_same) const noexcept {
-        auto const first = first_of(hash);
-        auto const& b = buckets_[first];
+        auto const& b = buckets_[first_of(hash)];
         if (auto const ref = find_in(b, label_of(hash), is_same)) return ref;
-        if (!b.has_displaced()) return {};
-        return find_in(buckets_[second_of(first, label_of(hash))], label_of(hash) | 1u, is_same);
+        return b.has_displaced() ? existing_elsewhere(hash, is_same) : flow_ref{};
     }
     template <class Predicate>
-    [[nodiscard]] insertion_result insert_in_first(std::uint64_t hash, flow_ref ref, Predicate& is_same) noexcept;
+    [[nodiscard, gnu::noinline]] flow_ref existing_elsewhere(std::uint64_t hash, Predicate& is_same) const noexcept {
+        return find_in(buckets_[second_of(first_of(hash), label_of(hash))], label_of(hash) | 1u, is_same);
+    }
+    template <class Predicate>
+    [[nodiscard, gnu::always_inline]] insertion_result insert_in_first(std::uint64_t hash, flow_ref ref,
+                                                                       Predicate& is_same) noexcept {
+        auto& b = buckets_[first_of(hash)];
+        guard const held{b};
+        if (auto const same = existing(hash, is_same)) return {insertion::exists, same};
+        return {b.replace({}, {label_of(hash), ref}) ? insertion::inserted : insertion::full, {}};
+    }
     template <class Predicate>
     [[nodiscard]] insertion_result insert_in_either(std::uint64_t hash, flow_ref ref, Predicate& is_same) noexcept;
+    template <class Predicate>
+    [[nodiscard, gnu::noinline]] insertion_result insert_elsewhere(std::uint64_t hash, flow_ref ref,
+                                                                   Predicate& is_same) noexcept;
+    [[nodiscard, gnu::always_inline]] bool erase_in_first(std::uint64_t hash, flow_ref ref) noexcept {
+        auto& b = buckets_[first_of(hash)];
+        guard const held{b};
+        return b.replace({label_of(hash), ref}, {});
+    }
+    [[nodiscard, gnu::noinline]] bool erase_elsewhere(std::uint64_t hash, flow_ref ref) noexcept;
 
     /// A bucket that the search for room has reached, and the entry of the one before that could move into it.
     struct visit {
@@ -175,33 +198,14 @@ class flow_index {
 template <class Sharing, class Memory>
 template <class Predicate>
 typename flow_index<Sharing, Memory>::insertion_result
-flow_index<Sharing, Memory>::insert_in_first(std::uint64_t hash, flow_ref ref, Predicate& is_same) noexcept {
-    auto& b = buckets_[first_of(hash)];
-    guard const held{b};
-    if (auto const same = existing(hash, is_same)) return {insertion::exists, same};
-    auto const slot = b.slot_of(entry{});
-    if (slot == bucket::slots) return {insertion::full, {}};
-    b.set(slot, entry{label_of(hash), ref});
-    return {insertion::inserted, {}};
-}
-
-template <class Sharing, class Memory>
-template <class Predicate>
-typename flow_index<Sharing, Memory>::insertion_result
 flow_index<Sharing, Memory>::insert_in_either(std::uint64_t hash, flow_ref ref, Predicate& is_same) noexcept {
     auto const first = first_of(hash), second = second_of(first, label_of(hash));
     guard const held{*this, first, second};
     if (auto const same = existing(hash, is_same)) return {insertion::exists, same};
     auto& b = buckets_[first];
-    if (auto const slot = b.slot_of(entry{}); slot != bucket::slots) {
-        b.set(slot, entry{label_of(hash), ref});
-        return {insertion::inserted, {}};
-    }
-    auto& other = buckets_[second];
-    auto const slot = other.slot_of(entry{});
-    if (slot == bucket::slots || (b.header.load() & bucket::most_displaced) == bucket::most_displaced)
-        return {insertion::full, {}};
-    other.set(slot, entry{label_of(hash) | 1u, ref});
+    if (b.replace({}, {label_of(hash), ref})) return {insertion::inserted, {}};
+    bool const may_count = (b.header.load() & bucket::most_displaced) != bucket::most_displaced;
+    if (!may_count || !buckets_[second].replace({}, {label_of(hash) | 1u, ref})) return {insertion::full, {}};
     b.change_header(bucket::one_displaced);
     return {insertion::inserted, {}};
 }
@@ -209,8 +213,7 @@ flow_index<Sharing, Memory>::insert_in_either(std::uint64_t hash, flow_ref ref, 
 template <class Sharing, class Memory>
 template <class Predicate>
 typename flow_index<Sharing, Memory>::insertion_result
-flow_index<Sharing, Memory>::insert(std::uint64_t hash, flow_ref ref, Predicate is_same) noexcept {
-    if (auto const done = insert_in_first(hash, ref, is_same); done.what != insertion::full) return done;
+flow_index<Sharing, Memory>::insert_elsewhere(std::uint64_t hash, flow_ref ref, Predicate& is_same) noexcept {
     // Another worker may take the room that was made; each attempt then made room for somebody.
     for (unsigned attempt = 0; attempt < (Sharing::is_shared ? 8 : 2); ++attempt) {
         if (auto const done = insert_in_either(hash, ref, is_same); done.what != insertion::full) return done;
@@ -220,27 +223,12 @@ flow_index<Sharing, Memory>::insert(std::uint64_t hash, flow_ref ref, Predicate 
 }
 
 template <class Sharing, class Memory>
-bool flow_index<Sharing, Memory>::erase(std::uint64_t hash, flow_ref ref) noexcept {
-    auto const first = first_of(hash);
-    auto& b = buckets_[first];
-    {
-        guard const held{b};
-        if (auto const slot = b.slot_of({label_of(hash), ref}); slot != bucket::slots) {
-            b.set(slot, {});
-            return true;
-        }
-        if (!b.has_displaced()) return false;
-    }
-    auto const second = second_of(first, label_of(hash));
+bool flow_index<Sharing, Memory>::erase_elsewhere(std::uint64_t hash, flow_ref ref) noexcept {
+    auto const first = first_of(hash), second = second_of(first, label_of(hash));
     guard const held{*this, first, second};
-    if (auto const slot = b.slot_of({label_of(hash), ref}); slot != bucket::slots) {
-        b.set(slot, {});
-        return true;
-    }
-    auto& other = buckets_[second];
-    auto const slot = other.slot_of({label_of(hash) | 1u, ref});
-    if (slot == bucket::slots) return false;
-    other.set(slot, {});
+    auto& b = buckets_[first];
+    if (b.replace({label_of(hash), ref}, {})) return true;
+    if (!buckets_[second].replace({label_of(hash) | 1u, ref}, {})) return false;
     b.change_header(std::uint64_t{0} - bucket::one_displaced);
     return true;
 }

@@ -115,8 +115,8 @@ template <ip_version V>
            s == flow_state::sctp_closed;
 }
 
-/// What a full table may give up: half-open, never answered, or over.
-[[nodiscard]] constexpr bool is_evictable(flow_state s) noexcept {
+namespace detail {
+constexpr bool is_evictable_by_rule(flow_state s) noexcept {
     switch (s) {
     case flow_state::tcp_syn_sent:
     case flow_state::tcp_syn_received:
@@ -144,6 +144,18 @@ template <ip_version V>
     case flow_state::count_: return false;
     }
     return false;
+}
+inline constexpr auto evictable_states = [] {
+    std::uint32_t set = 0;
+    for (unsigned i = 0; i < static_cast<unsigned>(flow_state::count_); ++i)
+        if (is_evictable_by_rule(static_cast<flow_state>(i))) set |= std::uint32_t{1} << i;
+    return set;
+}();
+} // namespace detail
+
+/// What a full table may give up: half-open, never answered, or over.
+[[nodiscard]] constexpr bool is_evictable(flow_state s) noexcept {
+    return (detail::evictable_states >> static_cast<unsigned>(s) & 1u) != 0;
 }
 
 /// How long flows may be silent.

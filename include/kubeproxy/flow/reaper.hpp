@@ -148,18 +148,17 @@ void flow_reaper<Sharing, Directory>::pick_some(Directory& flows, clock_hand& ha
     std::array<candidate, width> found; // not initialised: its used part is
     std::size_t count = 0, worst = 0;
     std::uint64_t silence_of_all = 0;
-    auto const start = hand.position.add(width) % highest;
-    for (std::uint32_t i = 0; i < std::min(width, highest); ++i) {
-        auto const at = start + i < highest ? start + i : start + i - highest;
-        prefetch_for_write(&pool.address(at + 1 + width)->body);
-        auto const& body = pool[at + 1].body;
+    auto const first = hand.position.add(width) % highest + 1, last = std::min(first + width - 1, highest);
+    for (auto number = first; number <= last; ++number) {
+        prefetch_for_write(&pool.address(number + width)->body);
+        auto const& body = pool[number].body;
         auto const raw = body.raw_state.load_acquire();
         if (raw == 0 || (raw & Directory::body_type::unfinished) != 0) continue;
         bool const is_expired = body.is_expired(now);
         if (!is_expired && !is_evictable(static_cast<flow_state>(raw))) continue;
         auto const silence = is_expired ? 0xffff'ffff : now.since(flow_time::of(body.last_seen.load()));
         if (count != 0 && silence > found[worst].silence) worst = count;
-        found[count++] = {pick{records_type::template ref_to<O, T>(at + 1), raw, body}, silence};
+        found[count++] = {pick{records_type::template ref_to<O, T>(number), raw, body}, silence};
         silence_of_all += silence;
     }
     if (count == 0) return hand.barren.store(hand.barren.load() + width);

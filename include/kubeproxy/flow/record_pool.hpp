@@ -95,7 +95,7 @@ class record_pool {
         guard(guard const&) = delete;
         guard& operator=(guard const&) = delete;
         ~guard() {
-            shard_.update_room();
+            if constexpr (Sharing::is_shared) shard_.update_room();
             shard_.lock.release();
         }
 
@@ -142,10 +142,9 @@ std::uint32_t record_pool<Record, Sharing, Memory>::pop(shard& s, std::uint32_t 
 template <class Record, class Sharing, class Memory>
 typename record_pool<Record, Sharing, Memory>::taking
 record_pool<Record, Sharing, Memory>::take(std::uint32_t near) noexcept {
-    if constexpr (!Sharing::is_shared) {
-        guard const held{shards_[0]};
-        if (shards_[0].room.load() == 0) return {0, true};
-        return {pop(shards_[0], 0), false};
+    if constexpr (!Sharing::is_shared) { // one shard, and as many numbers as may be in use
+        auto const number = pop(shards_[0], 0);
+        return {number, number == 0};
     }
     shard* lender = nullptr;
     for (std::uint32_t i = 0; i < 2 * (shard_mask_ + 1); ++i) {

@@ -151,7 +151,7 @@ void churn(benchmark::State& state) {
         for (std::size_t i = 0; i < burst_size; ++i) {
             t.table.prefetch_record(t.table.candidate(hashes[i]));
             t.table.prefetch_bucket(t.table.hash(original<V>(next + i)));
-            t.table.prefetch_insert(translated<V>(next + i));
+            t.table.prefetch_insert(t.table.reply_hash(translated<V>(next + i)));
         }
         for (std::size_t i = 0; i < burst_size; ++i, ++next) {
             wrong += t.table.erase(t.table.find(original<V>(next - flows), hashes[i])) ? 0u : 1u;
@@ -179,7 +179,7 @@ void flood(benchmark::State& state) {
         std::array<std::uint64_t, burst_size> hashes;
         for (std::size_t i = 0; i < burst_size; ++i) {
             t.table.prefetch_bucket(hashes[i] = t.table.hash(original<V>(next + i)));
-            t.table.prefetch_insert(translated<V>(next + i));
+            t.table.prefetch_insert(t.table.reply_hash(translated<V>(next + i)));
         }
         for (std::size_t i = 0; i < burst_size; ++i, ++next) {
             if (t.table.find(original<V>(next), hashes[i])) ++refused;

@@ -128,6 +128,30 @@ TYPED_TEST(table_test, both_directions_live_and_die_together) {
     EXPECT_EQ(c.flows(), 0u);
 }
 
+TYPED_TEST(table_test, a_flow_that_was_looked_up_already_is_entered_by_what_answers_it) {
+    auto table = this->make({.narrow = 10, .wide = 10});
+    this->burst();
+    auto const unknown = [&](auto const& t) { return hashed_tuple<ipv4>{words_of(t), table.hash(t)}; };
+    auto const to_vip = client_to_vip<ipv4>(1), to_pod = client_to_pod<ipv4>(2, 50'000);
+    ASSERT_FALSE(table.find(to_vip));
+    EXPECT_EQ(table.reply_hash(to_pod), table.hash(to_pod.mirrored()));
+    auto const added = table.insert_unknown(unknown(to_vip), unknown(to_pod.mirrored()), tcp_flow, at(0s));
+    ASSERT_EQ(added.what, insert_outcome::inserted);
+    EXPECT_EQ(table.find(to_vip), added.ref);
+    EXPECT_EQ(table.template leaves_as<ipv4>(added.ref), to_pod);
+    auto const changes = changes_of(to_vip, to_pod);
+    EXPECT_EQ(table.body(added.ref).network_change, changes.network);
+    EXPECT_EQ(table.body(added.ref).transport_change, changes.transport);
+
+    auto const other = client_to_vip<ipv4>(3);
+    auto const taken = table.insert_unknown(unknown(other), unknown(to_pod.mirrored()), tcp_flow, at(0s));
+    EXPECT_EQ(taken.what, insert_outcome::reply_taken);
+    EXPECT_EQ(taken.ref, added.ref.mirrored());
+    EXPECT_FALSE(table.find(other));
+    EXPECT_EQ(table.insert_unknown(unknown(other), unknown(other), tcp_flow, at(0s)).what, insert_outcome::reply_taken);
+    EXPECT_EQ(table.counters().flows(), 1u);
+}
+
 TYPED_TEST(table_test, a_hint_is_not_believed) {
     auto table = this->make({.narrow = 10, .wide = 10});
     this->burst();

@@ -52,28 +52,20 @@ class bind_stage {
     template <ip_version To, ip_version From>
     next<From> bind(chosen<P, From> const& c) noexcept {
         auto& card = *c.card;
-        tuple<To> after;
-        store_words(after,
-                    towards_backend<To>(card.key, services().backend_at(card.choice.backend), services().nat64_prefix));
-        bool const changes_source = needs_source<From>(card.choice, card.key, after);
+        auto& after = card.template becomes<To>();
+        if (!card.is_chosen)
+            store_words(after, towards_backend<To>(card.key, services().backend_at(card.choice.backend),
+                                                   services().nat64_prefix));
+        bool const changes_source = detail::needs_source(card.choice, card.key, after);
         card.result->masqueraded = changes_source;
         card.result->backend = card.choice.backend;
-        if (card.headers.what == content::icmp_error) return follow_ring(card, after);
-        if (!new_flows_.allow(burst_->clock)) return without_flow(card, after, drop_reason::flow_rate_limited);
+        if (card.headers.what == content::icmp_error) return follow_ring<To>(card);
+        if (!new_flows_.allow(burst_->clock)) return without_flow<To>(card, drop_reason::flow_rate_limited);
         if (changes_source) {
             auto const why = take_source(card.key, after, services().template node<To>());
             if (why != drop_reason::none) return card.drop(why);
         }
-        return enter(card, after);
-    }
-
-    template <ip_version From, ip_version To>
-    [[nodiscard]] static bool needs_source(selection const& choice, tuple<From> const& key,
-                                           tuple<To> const& after) noexcept {
-        if constexpr (std::same_as<From, To>)
-            return choice.masquerade || after.destination == key.source;
-        else
-            return std::same_as<To, ipv4>;
+        return enter<To>(card);
     }
 
     /// A source of this node's for the flow, with a port that its replies are told by.
@@ -97,29 +89,33 @@ class bind_stage {
         return drop_reason::none;
     }
 
-    template <ip_version From, ip_version To>
-    next<From> enter(packet_card<P, From>& card, tuple<To>& after) noexcept {
+    template <ip_version To, ip_version From>
+    next<From> enter(packet_card<P, From>& card) noexcept {
+        auto& after = card.template becomes<To>();
         // What the rewrite will refuse leaves no flow behind, and takes no port.
         if (detail::refusal_of(card.headers, after, transport_checksum_of(*card.packet)) != drop_reason::none)
-            return routed<P, From, To>{card, after, changes_of(card.key, after)};
-        auto inserted = insert(card, after);
+            return routed<P, From, To>{card, changes_of(card.key, after)};
+        bool const is_foreseen = card.is_chosen && !card.result->masqueraded;
+        auto inserted = insert(card, after, is_foreseen ? card.reply_hash : flows_->reply_hash(after));
         if (inserted.what == insert_outcome::reply_taken) {
             // Another flow of this client to the same backend, through another address of ours, has the same ports.
             auto const why = take_port(card.key, after, after.source, after.source);
             if (why != drop_reason::none) return card.drop(why);
-            inserted = insert(card, after);
+            inserted = insert(card, after, flows_->reply_hash(after));
         }
-        if (inserted.what != insert_outcome::inserted) return without_flow(card, after, drop_reason::flow_table_full);
+        if (inserted.what != insert_outcome::inserted) return without_flow<To>(card, drop_reason::flow_table_full);
         card.result->relation = flow_relation::fresh;
         auto const& body = flows_->body(inserted.ref);
-        return routed<P, From, To>{card, after, {body.network_change, body.transport_change}};
+        return routed<P, From, To>{card, {body.network_change, body.transport_change}};
     }
 
     template <ip_version From, ip_version To>
-    [[nodiscard]] insert_result insert(packet_card<P, From> const& card, tuple<To> const& after) noexcept {
+    [[nodiscard]] insert_result insert(packet_card<P, From> const& card, tuple<To> const& after,
+                                       std::uint64_t reply_hash) noexcept {
         auto const& so_far = *card.result;
         auto const state = initial_state(card.key.protocol, event_of(card.headers));
-        return flows_->insert_unknown(hashed_tuple<From>{words_of(card.key), card.hash}, after,
+        return flows_->insert_unknown(hashed_tuple<From>{words_of(card.key), card.hash},
+                                      hashed_tuple<To>{mirrored(words_of(after)), reply_hash},
                                       {.service = so_far.service,
                                        .backend = so_far.backend,
                                        .generation = services().status_of(so_far.backend).generation,
@@ -130,21 +126,21 @@ class bind_stage {
     }
 
     /// The ring alone tells where the packet goes, as long as its source may stay.
-    template <ip_version From, ip_version To>
-    next<From> without_flow(packet_card<P, From>& card, tuple<To> const& after, drop_reason otherwise) const noexcept {
+    template <ip_version To, ip_version From>
+    next<From> without_flow(packet_card<P, From>& card, drop_reason otherwise) const noexcept {
         if (card.result->masqueraded) return card.drop(otherwise);
-        return routed<P, From, To>{card, after, changes_of(card.key, after)};
+        return routed<P, From, To>{card, changes_of(card.key, card.template becomes<To>())};
     }
 
     /// An ICMP error about a flow that this node has not seen: its backend is the one that the ring gives the flow.
-    template <ip_version From, ip_version To>
-    next<From> follow_ring(packet_card<P, From>& card, tuple<To> const& after) const noexcept {
+    template <ip_version To, ip_version From>
+    next<From> follow_ring(packet_card<P, From>& card) const noexcept {
         if (card.result->masqueraded) {
             *card.result = {};
             return settled{};
         }
         card.result->relation = flow_relation::related;
-        return routed_error<P, From, To>{card, words_of(after)};
+        return routed_error<P, From, To>{card};
     }
 
     Table* flows_;

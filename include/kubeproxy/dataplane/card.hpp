@@ -19,12 +19,13 @@ struct alignas(64) packet_card {
     tuple<V> key;    ///< how its flow shows in the packet's direction; of an ICMP error, the flow of what it quotes
     std::uint64_t hash;
     flow_ref candidate;
-    bool is_chosen;                          ///< `choice` is made already
+    bool is_chosen;                          ///< `choice` is made already, and what it becomes is known
     sum_changes changes;                     ///< from `key` to what it becomes
     parsed<V> headers;                       ///< with the reason why it must not be rewritten, if there is one
     tuple<V> after;                          ///< what it becomes, where it keeps its version
     tuple<typename V::other> after_as_other; ///< and where it does not
     selection choice;                        ///< where there is no flow
+    std::uint64_t reply_hash;                ///< is_chosen, and it keeps its source: of what will answer it
     icmp_answer answer;                      ///< what its sender should be told
 
     template <ip_version To>

@@ -31,12 +31,18 @@ class foresee_stage {
         auto const& service = services.service_at(card.choice.service);
         if (service.affinity_seconds != 0) return;
         card.is_chosen = true;
-        if (card.choice.masquerade) return; // its port is not known yet
-        auto const& target = services.backend_at(card.choice.backend);
-        if (service.pod_version == V::number)
-            flows_->prefetch_insert(towards_backend<V>(card.key, target, services.nat64_prefix));
-        else if constexpr (std::same_as<V, ipv4>)
-            flows_->prefetch_insert(towards_backend<ipv6>(card.key, target, services.nat64_prefix));
+        service.pod_version == V::number ? direct<V>(card) : direct<typename V::other>(card);
+    }
+    /// What it becomes, and, where its source and port may stay, who will answer.
+    template <ip_version To, ip_version V>
+    [[gnu::always_inline]] void direct(packet_card<P, V>& card) const noexcept {
+        auto const& services = *burst_->services;
+        auto const after =
+            towards_backend<To>(card.key, services.backend_at(card.choice.backend), services.nat64_prefix);
+        store_words(card.template becomes<To>(), after);
+        if (detail::needs_source(card.choice, card.key, card.template becomes<To>())) return;
+        card.reply_hash = flows_->hash(mirrored(after));
+        flows_->prefetch_insert(card.reply_hash);
     }
 
     Table* flows_;

@@ -13,8 +13,8 @@ struct routed {
         store_words(c.template becomes<To>(), after);
         c.changes = changes;
     }
-    routed(packet_card<P, From>& c, tuple<To> const& after, sum_changes changes) noexcept
-        : routed{c, words_of(after), changes} {}
+    /// Its card says what.
+    routed(packet_card<P, From>& c, sum_changes changes) noexcept : card{&c} { c.changes = changes; }
 };
 
 /// An ICMP error that knows what a packet of its flow becomes that goes its way.
@@ -25,6 +25,7 @@ struct routed_error {
     routed_error(packet_card<P, From>& c, tuple_words<To> const& after) noexcept : card{&c} {
         store_words(c.template becomes<To>(), after);
     }
+    explicit routed_error(packet_card<P, From>& c) noexcept : card{&c} {}
 };
 
 /// A packet that is not forwarded, and whose sender the RFCs want told; its result is a drop, with the reason that a

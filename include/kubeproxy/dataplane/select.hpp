@@ -78,7 +78,7 @@ class select_stage {
                         .protocol = card.key.protocol == V::icmp_protocol ? To::icmp_protocol : card.key.protocol};
         std::ranges::copy_n(door.vip.begin(), after.source.size(), after.source.begin());
         card.result->relation = flow_relation::reply;
-        return routed<P, V, To>{card, after, changes_of(card.key, after)};
+        return routed<P, V, To>{card, words_of(after), changes_of(card.key, after)};
     }
 
     burst_context const* burst_;

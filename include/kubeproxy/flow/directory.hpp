@@ -4,6 +4,7 @@
 #include "kubeproxy/flow/index.hpp"
 #include "kubeproxy/flow/records.hpp"
 
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 
@@ -59,12 +60,6 @@ class flow_directory {
     [[nodiscard]] hashed_tuple<V> hashed(tuple<V> const& t) const noexcept {
         return {words_of(t), hash_(t)};
     }
-    /// Of a packet the other way.
-    template <ip_version V>
-    [[nodiscard, gnu::always_inline]] hashed_tuple<V> hashed_mirror(tuple<V> const& t) const noexcept {
-        auto const words = mirrored(words_of(t));
-        return {words, hash_(words)};
-    }
     void prefetch(std::uint64_t hash) const noexcept { index_.prefetch(hash); }
     void prefetch_insert(std::uint64_t hash) const noexcept { index_.prefetch_both(hash); }
     [[nodiscard]] flow_ref candidate(std::uint64_t hash) const noexcept { return index_.candidate(hash); }
@@ -85,7 +80,9 @@ class flow_directory {
     [[nodiscard]] records_type const& records() const noexcept { return records_; }
     [[nodiscard]] std::size_t bytes() const noexcept { return index_.bytes() + records_.bytes(); }
 
-    /// Makes a record that was taken and filled a flow; gives it back where that fails. O(1), bounded.
+    /// Makes a record that was taken and filled a flow; gives it back where that fails. O(1), bounded. Shared, another
+    /// worker may have entered `original`, and it is looked for again.
+    /// \pre no live flow showed `original` just now
     template <ip_version O, ip_version T>
     [[nodiscard]] insert_result link(flow_ref ref, flow_state state, hashed_tuple<O> const& original,
                                      hashed_tuple<T> const& reply) noexcept;
@@ -120,7 +117,14 @@ class flow_directory {
         std::uint64_t original, reply;
     };
 
-    [[nodiscard]] hash_pair hashes(flow_ref ref) const noexcept {
+    [[nodiscard, gnu::always_inline]] hash_pair hashes(flow_ref ref) const noexcept {
+        if (!ref.is_wide()) {
+            auto const& shown = records_.narrow(ref).shown;
+            return {hash_(shown[0]), hash_(shown[1])};
+        }
+        return hashes_of_wide(ref);
+    }
+    [[nodiscard, gnu::noinline]] hash_pair hashes_of_wide(flow_ref ref) const noexcept {
         return records_.visit_shown(ref, [this](auto const& original, auto const& reply) {
             return hash_pair{hash_(original), hash_(reply)};
         });
@@ -148,9 +152,12 @@ template <ip_version O, ip_version T>
 insert_result flow_directory<Sharing, Memory, Hash>::link(flow_ref ref, flow_state state,
                                                           hashed_tuple<O> const& original,
                                                           hashed_tuple<T> const& reply) noexcept {
+    assert(Sharing::is_shared || !search(original.value, original.hash));
     auto& raw = records_.body(ref).raw_state;
     raw.store_release(static_cast<std::uint8_t>(static_cast<std::uint8_t>(state) | body_type::unfinished));
-    if (auto const first = insert_entry(original, ref); first.what != insertion::inserted) {
+    auto const first = Sharing::is_shared ? insert_entry(original, ref)
+                                          : index_.insert(original.hash, ref, [](flow_ref) { return false; });
+    if (first.what != insertion::inserted) {
         withdraw(ref);
         return refused(first, insert_outcome::duplicate);
     }

@@ -56,6 +56,11 @@ class basic_flow_table {
     [[nodiscard]] std::uint64_t hash(tuple<V> const& t) const noexcept {
         return flows_.hash(t);
     }
+    /// The same of a tuple in registers.
+    template <std::size_t Words>
+    [[nodiscard]] std::uint64_t hash(std::array<std::uint64_t, Words> const& tuple) const noexcept {
+        return flows_.hash(tuple);
+    }
     void prefetch_bucket(std::uint64_t hash) const noexcept { flows_.prefetch(hash); }
     /// Touches the index only: may be another tuple's flow, or one that has ended.
     [[nodiscard]] flow_ref candidate(std::uint64_t hash) const noexcept { return flows_.candidate(hash); }
@@ -104,23 +109,21 @@ class basic_flow_table {
                                        flow_time now) noexcept {
         auto const first = flows_.hashed(original);
         if (auto const ref = in_the_way(first, now)) return {insert_outcome::duplicate, ref};
-        return insert_unknown(first, translated, what, now);
+        return insert_unknown(first, hashed_tuple<T>{mirrored(words_of(translated)), reply_hash(translated)}, what,
+                              now);
     }
     /// The same where find() has just found no flow of `original`, which was not expired either. Another worker may
-    /// have entered it since.
+    /// have entered it since. \param reply what packets of the other direction show
     template <ip_version O, ip_version T>
-    [[nodiscard]] insert_result insert_unknown(hashed_tuple<O> const& original, tuple<T> const& translated,
+    [[nodiscard]] insert_result insert_unknown(hashed_tuple<O> const& original, hashed_tuple<T> const& reply,
                                                new_flow const& what, flow_time now) noexcept;
-    /// Fetches what insert() will need for this flow beside its packet's own bucket; early, it saves a new flow's
-    /// largest wait.
+    /// Of the tuple that replies to `translated` show.
     template <ip_version T>
-    void prefetch_insert(tuple<T> const& translated) const noexcept {
-        prefetch_insert(words_of(translated));
+    [[nodiscard]] std::uint64_t reply_hash(tuple<T> const& translated) const noexcept {
+        return flows_.hash(mirrored(words_of(translated)));
     }
-    template <std::size_t Words>
-    void prefetch_insert(std::array<std::uint64_t, Words> const& translated) const noexcept {
-        flows_.prefetch_insert(flows_.hash(mirrored(translated)));
-    }
+    /// Fetches what an insertion will need beside its packet's own bucket; early, it saves a new flow's largest wait.
+    void prefetch_insert(std::uint64_t reply_hash) const noexcept { flows_.prefetch_insert(reply_hash); }
     /// No live flow's replies look like replies to `translated`.
     template <ip_version T>
     [[nodiscard]] bool reply_is_free(tuple<T> const& translated, flow_time now) const noexcept {
@@ -199,8 +202,8 @@ class basic_flow_table {
     template <ip_version O, ip_version T>
     [[nodiscard]] flow_ref take_record(std::uint64_t hash, flow_time now) noexcept;
     template <ip_version O, ip_version T>
-    void fill(flow_ref ref, tuple<O> const& original, tuple<T> const& translated, tuple<T> const& reply,
-              new_flow const& what, flow_time now) noexcept;
+    void fill(flow_ref ref, tuple<O> const& original, tuple<T> const& reply, new_flow const& what,
+              flow_time now) noexcept;
 
     directory_type flows_;
     flow_reaper<Sharing, directory_type> reaper_;
@@ -213,8 +216,8 @@ using shared_flow_table = basic_flow_table<shared_workers, huge_page_memory>;
 
 template <class S, class M, class H>
 template <ip_version O, ip_version T>
-void basic_flow_table<S, M, H>::fill(flow_ref ref, tuple<O> const& original, tuple<T> const& translated,
-                                     tuple<T> const& reply, new_flow const& what, flow_time now) noexcept {
+void basic_flow_table<S, M, H>::fill(flow_ref ref, tuple<O> const& original, tuple<T> const& reply,
+                                     new_flow const& what, flow_time now) noexcept {
     auto& record = flows_.records().template record<O, T>(ref);
     record.set_shown(original, reply);
     record.forget_bytes();
@@ -226,7 +229,7 @@ void basic_flow_table<S, M, H>::fill(flow_ref ref, tuple<O> const& original, tup
     b.timeout.store(to_milliseconds(what.timeout));
     b.packets[0].store(0);
     b.packets[1].store(0);
-    auto const changes = changes_of(original, translated);
+    auto const changes = changes_of(original, reply); // a sum is the same turned round
     b.network_change = changes.network;
     b.transport_change = changes.transport;
     b.flags = static_cast<std::uint8_t>(what.flags | version_flags<O, T>);
@@ -234,19 +237,17 @@ void basic_flow_table<S, M, H>::fill(flow_ref ref, tuple<O> const& original, tup
 
 template <class S, class M, class H>
 template <ip_version O, ip_version T>
-insert_result basic_flow_table<S, M, H>::insert_unknown(hashed_tuple<O> const& original, tuple<T> const& translated,
+insert_result basic_flow_table<S, M, H>::insert_unknown(hashed_tuple<O> const& original, hashed_tuple<T> const& reply,
                                                         new_flow const& what, flow_time now) noexcept {
-    auto const reply = flows_.hashed_mirror(translated);
     if constexpr (std::same_as<O, T>)
         if (original.value == reply.value) return {insert_outcome::reply_taken, {}}; // its own replies look like it
     flows_.prefetch(reply.hash);
     auto const ref = take_record<O, T>(original.hash, now);
     if (!ref) return {insert_outcome::full, {}};
-    fill(ref, original.value, translated, reply.value, what, now); // while the reply's bucket comes
+    fill(ref, original.value, reply.value, what, now); // while the reply's bucket comes
     auto const result = flows_.link(ref, what.state, original, reply);
     bool const has_expired = result.what == insert_outcome::reply_taken && is_expired(result.ref, now);
-    if (has_expired && flows_.end(result.ref, flow_end::expired))
-        return insert_unknown(original, translated, what, now);
+    if (has_expired && flows_.end(result.ref, flow_end::expired)) return insert_unknown(original, reply, what, now);
     if (result.what == insert_outcome::full) flows_.records().template pool_for<O, T>().count_refusal(ref.index());
     return result;
 }

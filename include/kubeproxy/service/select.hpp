@@ -183,4 +183,17 @@ towards_backend(tuple<From> const& packet, backend const& target, prefix<ipv6> c
     return has_port ? with_destination_port(words, target.port) : words;
 }
 
+namespace detail {
+/// Whether a packet that leaves as `after`, otherwise, gets a source of the node's: where policy masquerades, where a
+/// pod would meet its own address (hairpin), and from IPv6 to IPv4. From IPv4 to IPv6 each client has an address.
+template <ip_version From, ip_version To>
+[[nodiscard, gnu::always_inline]] inline bool needs_source(selection const& choice, tuple<From> const& packet,
+                                                           tuple<To> const& after) noexcept {
+    if constexpr (std::same_as<From, To>)
+        return choice.masquerade || after.destination == packet.source;
+    else
+        return std::same_as<To, ipv4>;
+}
+} // namespace detail
+
 } // namespace kubeproxy::inline v0_2

@@ -5,6 +5,7 @@
 
 #include "support/path_bed.hpp"
 
+#include <array>
 #include <atomic>
 #include <thread>
 
@@ -71,6 +72,7 @@ struct shared_flows {
     bed_type bed;
     client_flows flows;
     std::uint32_t count;
+    std::array<std::uint64_t, 2> turns{}; ///< of each worker
 
     shared_flows(translation const& t, std::uint32_t n, unsigned workers)
         : bed{ku_text_of(t), bed_size::for_flows(t, n), workers}, flows{t, transport::udp}, count{n} {
@@ -93,6 +95,12 @@ void crossed_packets(shared_flows& s, unsigned i, unsigned) {
         auto const flow = w.random_below(s.count);
         return i == 0 ? s.flows.write_request(to, flow) : s.flows.write_reply(to, flow);
     });
+}
+
+/// The same, and both get the same flows at the same moment: a record is never at rest.
+void crossed_packets_at_once(shared_flows& s, unsigned i, unsigned workers) {
+    s.bed.worker(i).draw_from(s.turns[i]++);
+    crossed_packets(s, i, workers);
 }
 
 using packets_of = void (*)(shared_flows&, unsigned, unsigned);
@@ -137,6 +145,7 @@ void add(char const* name, unsigned workers, packets_of fill) {
     add("_worker", 1, own_packets);
     add("_workers", 2, own_packets);
     add("_workers_replies_crossed", 2, crossed_packets);
+    add("_workers_replies_crossed_at_once", 2, crossed_packets_at_once);
     return true;
 }();
 

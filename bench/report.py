@@ -134,11 +134,11 @@ def put_events(table, medians, extra):
 def put_workers(table, workers):
     for t in ("44", "66"):
         for flows in FLOWS:
-            one, two, crossed = (workers.get(f"nat{t}/shared/{n}/{flows}")
-                                 for n in ("1_worker", "2_workers", "2_workers_replies_crossed"))
-            if one and two and crossed:
-                table.row(f"NAT{t} {LABELS[flows]}: two workers / one; crossed replies' cost", f"{one / two:.2f}",
-                          f"{crossed / two:.2f}")
+            names = ("1_worker", "2_workers", "2_workers_replies_crossed", "2_workers_replies_crossed_at_once")
+            one, two, *crossed = (workers.get(f"nat{t}/shared/{n}/{flows}") for n in names)
+            if one and two and all(crossed):
+                table.row(f"NAT{t} {LABELS[flows]}: two workers / one; crossed replies' cost, at once", f"{one / two:.2f}",
+                          *(f"{each / two:.2f}" for each in crossed))
 
 
 def put_rivals(table, medians):

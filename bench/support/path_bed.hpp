@@ -73,6 +73,9 @@ class path_worker {
         return static_cast<std::uint32_t>((random_() & 0xffff'ffff) * bound >> 32);
     }
 
+    /// Workers that begin at the same number draw the same.
+    void draw_from(std::uint64_t seed) { random_.seed(seed); }
+
   private:
     packet_buffers buffers_;
     proxy<span_packet, Table> proxy_;

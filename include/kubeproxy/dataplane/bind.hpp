@@ -35,8 +35,9 @@ class bind_stage {
     using next = step<routed<P, V, V>, routed<P, V, typename V::other>, routed_error<P, V, V>,
                       routed_error<P, V, typename V::other>>;
 
+    /// Not inlined: what follows track is mostly rewrite, and that has all registers.
     template <ip_version V>
-    next<V> operator()(chosen<P, V>& c) noexcept {
+    [[gnu::noinline]] next<V> operator()(chosen<P, V>& c) noexcept {
         auto const& service = services().service_at(c.card->choice.service);
         return service.pod_version == ipv6::number ? bind<ipv6>(c) : bind<ipv4>(c);
     }

@@ -84,8 +84,8 @@ class flow_directory {
     /// worker may have entered `original`, and it is looked for again.
     /// \pre no live flow showed `original` just now
     template <ip_version O, ip_version T>
-    [[nodiscard]] insert_result link(flow_ref ref, flow_state state, hashed_tuple<O> const& original,
-                                     hashed_tuple<T> const& reply) noexcept;
+    [[nodiscard, gnu::always_inline]] insert_result
+    link(flow_ref ref, flow_state state, hashed_tuple<O> const& original, hashed_tuple<T> const& reply) noexcept;
     /// Ends a live flow; false when it had ended.
     bool end(flow_ref ref, flow_end how) noexcept {
         auto& state = records_.body(ref).raw_state;
@@ -130,7 +130,7 @@ class flow_directory {
         });
     }
     template <ip_version V>
-    [[nodiscard]] auto insert_entry(hashed_tuple<V> const& t, flow_ref ref) noexcept {
+    [[nodiscard, gnu::always_inline]] auto insert_entry(hashed_tuple<V> const& t, flow_ref ref) noexcept {
         return index_.insert(t.hash, ref, [&](flow_ref other) { return records_.is_of(t.value, other); });
     }
     [[nodiscard]] static insert_result refused(typename index_type::insertion_result const& why,
@@ -149,9 +149,9 @@ class flow_directory {
 
 template <class Sharing, class Memory, class Hash>
 template <ip_version O, ip_version T>
-insert_result flow_directory<Sharing, Memory, Hash>::link(flow_ref ref, flow_state state,
-                                                          hashed_tuple<O> const& original,
-                                                          hashed_tuple<T> const& reply) noexcept {
+inline insert_result flow_directory<Sharing, Memory, Hash>::link(flow_ref ref, flow_state state,
+                                                                 hashed_tuple<O> const& original,
+                                                                 hashed_tuple<T> const& reply) noexcept {
     assert(Sharing::is_shared || !search(original.value, original.hash));
     auto& raw = records_.body(ref).raw_state;
     raw.store_release(static_cast<std::uint8_t>(static_cast<std::uint8_t>(state) | body_type::unfinished));

@@ -54,9 +54,7 @@ class bind_stage {
     next<From> bind(chosen<P, From> const& c) noexcept {
         auto& card = *c.card;
         auto& after = card.template becomes<To>();
-        if (!card.is_chosen)
-            store_words(after, towards_backend<To>(card.key, services().backend_at(card.choice.backend),
-                                                   services().nat64_prefix));
+        if (!card.is_chosen) store_words(after, towards_backend<To>(card.key, services(), card.choice));
         bool const changes_source = detail::needs_source(card.choice, card.key, after);
         card.result->masqueraded = changes_source;
         card.result->backend = card.choice.backend;

@@ -36,12 +36,10 @@ class foresee_stage {
     /// What it becomes, and, where its source and port may stay, who will answer.
     template <ip_version To, ip_version V>
     [[gnu::always_inline]] void direct(packet_card<P, V>& card) const noexcept {
-        auto const& services = *burst_->services;
-        auto const after =
-            towards_backend<To>(card.key, services.backend_at(card.choice.backend), services.nat64_prefix);
-        store_words(card.template becomes<To>(), after);
-        if (detail::needs_source(card.choice, card.key, card.template becomes<To>())) return;
-        card.reply_hash = flows_->hash(mirrored(after));
+        auto& after = card.template becomes<To>();
+        store_words(after, towards_backend<To>(card.key, *burst_->services, card.choice));
+        if (detail::needs_source(card.choice, card.key, after)) return;
+        card.reply_hash = flows_->reply_hash(after);
         flows_->prefetch_insert(card.reply_hash);
     }
 

@@ -56,11 +56,6 @@ class basic_flow_table {
     [[nodiscard]] std::uint64_t hash(tuple<V> const& t) const noexcept {
         return flows_.hash(t);
     }
-    /// The same of a tuple in registers.
-    template <std::size_t Words>
-    [[nodiscard]] std::uint64_t hash(std::array<std::uint64_t, Words> const& tuple) const noexcept {
-        return flows_.hash(tuple);
-    }
     void prefetch_bucket(std::uint64_t hash) const noexcept { flows_.prefetch(hash); }
     /// Touches the index only: may be another tuple's flow, or one that has ended.
     [[nodiscard]] flow_ref candidate(std::uint64_t hash) const noexcept { return flows_.candidate(hash); }
@@ -109,8 +104,8 @@ class basic_flow_table {
                                        flow_time now) noexcept {
         auto const first = flows_.hashed(original);
         if (auto const ref = in_the_way(first, now)) return {insert_outcome::duplicate, ref};
-        return insert_unknown(first, hashed_tuple<T>{mirrored(words_of(translated)), reply_hash(translated)}, what,
-                              now);
+        auto const reply = mirrored(words_of(translated));
+        return insert_unknown(first, hashed_tuple<T>{reply, flows_.hash(reply)}, what, now);
     }
     /// The same where find() has just found no flow of `original`, which was not expired either. Another worker may
     /// have entered it since. \param reply what packets of the other direction show

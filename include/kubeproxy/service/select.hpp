@@ -164,10 +164,12 @@ inline void select_backend(snapshot const& services, tuple<V> const& flow, selec
     chosen.backend = by.choose(services, service, *ring, flow, use);
 }
 
-/// A packet as it leaves for this backend if its source may stay. From IPv6 to IPv4 it may not, and is left open.
+/// A packet as it leaves for the chosen backend if its source may stay. From IPv6 to IPv4 it may not, and is left open.
+/// \pre choice.what is forward, and the backend has an address of To
 template <ip_version To, ip_version From>
 [[nodiscard, gnu::always_inline]] inline tuple_words<To>
-towards_backend(tuple<From> const& packet, backend const& target, prefix<ipv6> const& nat64_prefix) noexcept {
+towards_backend(tuple<From> const& packet, snapshot const& services, selection const& choice) noexcept {
+    auto const& target = services.backend_at(choice.backend);
     tuple_words<To> words;
     if constexpr (std::same_as<From, To>) {
         words = words_of(packet);
@@ -175,7 +177,7 @@ towards_backend(tuple<From> const& packet, backend const& target, prefix<ipv6> c
         tuple<To> after{.source_port = packet.source_port,
                         .destination_port = packet.destination_port,
                         .protocol = packet.protocol == From::icmp_protocol ? To::icmp_protocol : packet.protocol};
-        if constexpr (std::same_as<To, ipv6>) after.source = embed(nat64_prefix, packet.source);
+        if constexpr (std::same_as<To, ipv6>) after.source = embed(services.nat64_prefix, packet.source);
         words = words_of(after);
     }
     words = with_destination(words, target.address_as<To>());

@@ -72,6 +72,13 @@ class translator {
 
     [[nodiscard]] std::vector<examples::service_report> services() const;
 
+    /// Whether an address of the packet is a service's or a backend's, so that a packet with a damaged header may be
+    /// meant for a service. O(services + backends)
+    [[nodiscard]] bool may_be_ours(frame& f) const {
+        if (examples::ip_version(f.bytes()) == 4) return concerns<kubeproxy::ipv4>(f.bytes());
+        return concerns<kubeproxy::ipv6>(f.bytes());
+    }
+
     /// A capture of one IP version cannot hold what becomes of its packets where they change it.
     [[nodiscard]] int written_data_link(int captured) const noexcept {
         bool const is_too_narrow = (captured == DLT_IPV4 && changes_version<kubeproxy::ipv4>()) ||
@@ -145,6 +152,29 @@ class translator {
     }
 
     template <kubeproxy::ip_version V>
+    [[nodiscard]] bool concerns(kubeproxy::byte_span packet) const {
+        constexpr std::size_t source = std::same_as<V, kubeproxy::ipv4> ? 12 : 8;
+        using address = typename V::address;
+        if (packet.size() < source + 2 * sizeof(address)) return false;
+        auto const from = kubeproxy::load_object<address>(packet, source);
+        auto const to = kubeproxy::load_object<address>(packet, source + sizeof(address));
+        auto const is_ours = [&](auto const& service) {
+            if (service == nullptr) return false;
+            for (auto const& a : service->addresses)
+                if (auto const* where = std::get_if<kubeproxy::prefix<V>>(&a.where); where && where->contains(to))
+                    return true;
+            for (auto const& slice : service->slices)
+                for (auto const& e : slice.endpoints)
+                    if (e.address == kubeproxy::ip_address{from}) return true;
+            return false;
+        };
+        auto const& services = control_.configuration().services();
+        for (std::size_t slot = 0; slot < services.size(); ++slot)
+            if (is_ours(services[slot])) return true;
+        return false;
+    }
+
+    template <kubeproxy::ip_version V>
     [[nodiscard]] bool changes_version() const noexcept {
         auto const* services = control_.current();
         return services != nullptr &&
@@ -196,14 +226,15 @@ class nat_run {
     static constexpr auto burst_time = 1ms;
     static_assert(frame::front_room >= kubeproxy::proxy<frame>::headroom);
 
-    nat_run(translator& nat, capture_reader const& in, capture_writer& out, std::ostream* report)
+    nat_run(translator& nat, capture_reader const& in, capture_writer& out, std::ostream* report,
+            examples::capture_point point)
         : nat_{nat}, in_{in}, out_{out}, report_{report}, link_{*examples::link_layer_of(in.data_link())},
-          frames_(burst_size) {}
+          point_{point}, frames_(burst_size) {}
 
     void take(examples::captured_packet const& packet) {
         auto const time = std::max(in_.time_of(packet.header), now_); // a capture's clock may step back, ours must not
         if (waiting_ == burst_size || time > burst_began_ + burst_time) flush();
-        if (packet.bytes.size() > frame::capacity || !frames_[waiting_].assign(link_, packet)) return pass_by(packet);
+        if (packet.bytes.size() > frame::capacity || !is_for_library(packet)) return pass_unread(packet);
         if (waiting_ == 0) burst_began_ = time;
         now_ = time;
         ++waiting_;
@@ -220,9 +251,21 @@ class nat_run {
     [[nodiscard]] std::uint64_t not_ip() const noexcept { return not_ip_; }
 
   private:
-    void pass_by(examples::captured_packet const& packet) {
+    /// A packet with a damaged header is the library's to drop only where it may be meant for a service: no router
+    /// between would drop it for the lengths that it gives.
+    [[nodiscard]] bool is_for_library(examples::captured_packet const& packet) {
+        auto& f = frames_[waiting_];
+        switch (f.assign(link_, packet, point_)) {
+        case frame::content::packet: return true;
+        case frame::content::malformed: return nat_.may_be_ours(f);
+        case frame::content::other: break;
+        }
+        return false;
+    }
+
+    void pass_unread(examples::captured_packet const& packet) {
         flush();
-        out_.write(packet.header, packet.bytes);
+        out_.write(packet.header, packet.bytes, packet.header.len);
         ++not_ip_;
         ++packets_;
         if (report_ != nullptr) examples::write_json_line(*report_, packets_, {});
@@ -239,25 +282,23 @@ class nat_run {
 
     void write(frame& f, kubeproxy::action what) {
         switch (what) {
-        case kubeproxy::action::forward: out_.write_whole(f.record(), f.forwarded()); break;
-        case kubeproxy::action::reply: out_.write_whole(f.record(), f.replied()); break;
+        case kubeproxy::action::forward: return write(f, f.forwarded());
+        case kubeproxy::action::reply: return write(f, f.replied());
         case kubeproxy::action::pass:
-            if (f.from() == frame::origin::capture) {
-                out_.write(f.record(), f.captured());
-            } else {
-                out_.write_whole(f.record(), f.forwarded());
-            }
-            break;
+            return write(f, f.from() == frame::origin::capture ? f.captured() : f.forwarded());
         case kubeproxy::action::drop:
         case kubeproxy::action::count_: break;
         }
     }
+
+    void write(frame const& f, frame::output const& whole) { out_.write(f.record(), whole.bytes, whole.on_wire); }
 
     translator& nat_;
     capture_reader const& in_;
     capture_writer& out_;
     std::ostream* report_; ///< null: nobody wants one
     examples::link_layer link_;
+    examples::capture_point point_;
     std::vector<frame> frames_;
     examples::spare_frames spares_;
     std::size_t waiting_ = 0;
@@ -274,6 +315,7 @@ struct settings {
     examples::configuration_files config;
     std::string report;
     std::uint64_t seed = 1;
+    examples::capture_point point = examples::capture_point::on_the_way;
     enum class table { none, printed } stats = table::none;
 };
 
@@ -295,6 +337,8 @@ namespace options = boost::program_options;
     add("report", options::value<std::string>()->value_name("FILE.jsonl"), "write what became of each packet, as JSON");
     add("stats", "print packets by verdict, and by service and backend");
     add("seed", options::value<std::uint64_t>()->value_name("N"), "another choice of backends and ports (default 1)");
+    add("offloads", "the capture was taken on the sending host: complete no checksum that was left to the device, and "
+                    "translate packets that the device was to cut into segments");
     add("help", "print this text");
     return all;
 }
@@ -327,6 +371,7 @@ namespace options = boost::program_options;
     if (found.contains("kubernetes")) s.config.kubernetes = found["kubernetes"].as<std::vector<std::string>>();
     if (found.contains("seed")) s.seed = found["seed"].as<std::uint64_t>();
     if (found.contains("stats")) s.stats = settings::table::printed;
+    if (found.contains("offloads")) s.point = examples::capture_point::sending_host;
     std::error_code no_such_file;
     if (std::filesystem::is_regular_file(s.write, no_such_file) &&
         std::filesystem::equivalent(s.read, s.write, no_such_file)) {
@@ -346,8 +391,9 @@ void require_known_link(capture_reader const& in) {
     auto const link = in.data_link();
     if (examples::link_layer_of(link)) return;
     char const* const name = pcap_datalink_val_to_name(link);
-    throw capture_error{in.file(), "link type " + (name != nullptr ? std::string{name} : std::to_string(link)) +
-                                       " is none of Ethernet, Linux cooked, raw IP"};
+    throw capture_error{in.file(),
+                        "link type " + (name != nullptr ? std::string{name} : std::to_string(link)) +
+                            " is not supported; convert the capture to Ethernet first: editcap -F pcap -T ether"};
 }
 
 enum exit_status { all_well = 0, bad_capture = 1, bad_usage = 2 };
@@ -362,7 +408,7 @@ enum exit_status { all_well = 0, bad_capture = 1, bad_usage = 2 };
     screen << nat.answers();
     for (auto const& line : nat.refused_objects()) std::cerr << "pcap_nat: " << line << '\n';
 
-    nat_run run{nat, in, out, report.get()};
+    nat_run run{nat, in, out, report.get(), s.point};
     while (auto const packet = in.next()) run.take(*packet);
     run.flush();
     out.finish();
@@ -373,6 +419,9 @@ enum exit_status { all_well = 0, bad_capture = 1, bad_usage = 2 };
         examples::print_services(screen, nat.services());
     }
     if (in.damage().empty()) return all_well;
+    if (in.has_several_interfaces())
+        throw capture_error{in.file(), "after packet " + std::to_string(run.packets()) + ": " + in.damage() +
+                                           "; convert the capture to one link type first: editcap -F pcap -T ether"};
     std::cerr << "pcap_nat: " << in.file() << ": damaged behind packet " << run.packets() << ": " << in.damage()
               << '\n';
     return bad_capture;

@@ -85,6 +85,11 @@ class capture_reader {
 
     /// Why the rest of the capture cannot be read; empty when there is none.
     [[nodiscard]] std::string const& damage() const noexcept { return damage_; }
+    /// Whether the rest is sound, but of interfaces that libpcap does not read together.
+    [[nodiscard]] bool has_several_interfaces() const noexcept {
+        return damage_.find("different from the") != std::string::npos &&
+               damage_.find("interface") != std::string::npos;
+    }
 
     /// When a packet of this capture was captured, since 1970. A damaged time is the nearest that can be said.
     [[nodiscard]] std::chrono::nanoseconds time_of(pcap_pkthdr const& header) const noexcept {
@@ -120,19 +125,16 @@ class capture_writer {
         if (!dumper_) throw capture_error{file_, opening_failure()};
     }
 
-    /// A packet as it was captured, with its size on the wire.
-    void write(pcap_pkthdr const& header, std::span<u_char const> bytes) {
-        pcap_pkthdr record = header;
-        record.caplen = static_cast<bpf_u_int32>(bytes.size());
+    /// A packet at the time of `header`. \param on_wire its size on the wire, of which `bytes` may be the beginning
+    void write(pcap_pkthdr header, std::span<u_char const> bytes, std::size_t on_wire) {
+        header.caplen = static_cast<bpf_u_int32>(bytes.size());
+        header.len = static_cast<bpf_u_int32>(on_wire);
         // pcap_dump() is a pcap_handler, whose first argument stands for any pointer.
-        pcap_dump(reinterpret_cast<u_char*>(dumper_.get()), &record, bytes.data());
+        pcap_dump(reinterpret_cast<u_char*>(dumper_.get()), &header, bytes.data());
     }
 
     /// A packet that is whole: its size on the wire is that of its bytes.
-    void write_whole(pcap_pkthdr header, std::span<u_char const> bytes) {
-        header.len = static_cast<bpf_u_int32>(bytes.size());
-        write(header, bytes);
-    }
+    void write_whole(pcap_pkthdr const& header, std::span<u_char const> bytes) { write(header, bytes, bytes.size()); }
 
     /// Says whether everything arrived; pcap_dump() itself does not.
     void finish() {

@@ -55,11 +55,15 @@ class program {
     void configure() {
         auto& control = forwarder_.control();
         try {
-            if (!options_.node.empty()) examples::load_node(control, options_.node);
+            if (!options_.node.empty()) {
+                examples::load_node(control, options_.node);
+                operations_.set_node_eligible(examples::is_eligible_node(options_.node));
+            }
         } catch (examples::file_error const& wrong) {
             throw startup_error{std::string{"--node "} + wrong.what()};
         }
         node_ = control.configuration().node();
+        streams_.watch_node(node_.name, [this](bool is_eligible) { operations_.set_node_eligible(is_eligible); });
         control.publish();
         if (!options_.config.empty())
             if (auto const wrong = reload()) throw startup_error{"--config " + *wrong};
@@ -98,10 +102,21 @@ class program {
         });
     }
     void reload_and_say() {
+        look_at_node();
         if (options_.config.empty()) return say("SIGHUP: there is no --config file to read again");
         if (auto const wrong = reload()) return say(*wrong + "; everything stays as it was");
         services_changed();
         say(options_.config + ": read again, " + std::to_string(services()) + " services");
+    }
+
+    /// Only whether the node is to be deleted; everything else of it stays as it was at the start.
+    void look_at_node() {
+        if (options_.node.empty()) return;
+        try {
+            operations_.set_node_eligible(examples::is_eligible_node(options_.node));
+        } catch (examples::file_error const& wrong) {
+            say(std::string{"--node "} + wrong.what());
+        }
     }
 
     void await_timer() {
@@ -115,6 +130,7 @@ class program {
 
     void tick() {
         streams_.tick();
+        operations_.tick(streams_.unread_since());
         if (forwarder_.control().tick(forwarder_.now())) services_changed();
         forwarder_.control().collect();
     }

@@ -26,7 +26,7 @@ class forwarder_operations {
     using say = std::function<void(std::string const&)>;
 
     forwarder_operations(boost::asio::io_context& context, forwarder& host, say const& tell)
-        : context_{&context}, forwarder_{&host}, say_{tell}, health_{context, tell} {}
+        : context_{&context}, forwarder_{&host}, say_{tell}, health_{context, tell, [this] { return is_healthy(); }} {}
 
     /// \throws startup_error
     void serve_control(std::string const& path) {
@@ -66,11 +66,22 @@ class forwarder_operations {
         auto const* current = forwarder_->control().current();
         if (current == nullptr || current->generation == generation_) return;
         generation_ = current->generation;
-        health_.update(health_answers(forwarder_->control().configuration()));
+        proxy_.last_updated = std::chrono::system_clock::now();
+        auto const& configuration = forwarder_->control().configuration();
+        health_.update(health_answers(configuration), configuration.node());
         if (orphans_.flows.empty()) return;
         auto const counts = take_over_orphans();
         if (counts.restored != 0) say_(std::to_string(counts.restored) + " more flows go on");
     }
+
+    /// Call it about once a second.
+    /// \param waiting_since since when changes of the sources may wait to be read; none: all sources are read
+    void tick(std::optional<std::chrono::nanoseconds> waiting_since) {
+        proxy_.waiting_since = waiting_since;
+        health_.open_missing();
+    }
+    /// What the Node object says: kube-proxy's NodeEligible.
+    void set_node_eligible(bool is_eligible) noexcept { proxy_.is_node_eligible = is_eligible; }
 
   private:
     static constexpr std::uint32_t longest_wait = 60'000; ///< ms; by then the cluster's objects have come
@@ -97,13 +108,23 @@ class forwarder_operations {
         auto const path = target.substr(0, target.find('?'));
         if (path == "/metrics")
             return {.type = std::string{metrics_text::content_type}, .body = forwarder_metrics(*forwarder_, start_)};
-        if (path == "/healthz") return {.body = "ok\n"};
-        return {.status = 404, .body = "there are /metrics and /healthz\n"};
+        auto const wall = std::chrono::system_clock::now();
+        if (path == "/healthz") return health_answer_of(healthz(proxy_, wall, forwarder::now()));
+        if (path == "/livez") return health_answer_of(livez(proxy_, wall, forwarder::now()));
+        return {.status = 404, .body = "there are /metrics, /healthz and /livez\n"};
     }
+    [[nodiscard]] static http_answer health_answer_of(kubeproxy::health_report report) {
+        return {.status = report.status,
+                .type = "application/json",
+                .body = std::move(report.body),
+                .headers = {{"X-Content-Type-Options", "nosniff"}}};
+    }
+    [[nodiscard]] bool is_healthy() const noexcept { return proxy_.is_healthy(forwarder::now()); }
 
     boost::asio::io_context* context_;
     forwarder* forwarder_;
     say say_;
+    kubeproxy::proxy_health proxy_;
     health_ports health_;
     std::optional<control_server> control_;
     std::optional<http_server> metrics_;

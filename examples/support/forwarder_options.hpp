@@ -53,12 +53,13 @@ inline constexpr char const* forwarder_usage =
         "not name goes five seconds after the last ADDED event before any other, or with a bookmark that ends the "
         "list; not if some of the text was no JSON");
     add("node", options::value<std::string>()->value_name("FILE.json"),
-        "which node this is: its name, zone, addresses, podCIDRs, ...");
+        "which node this is: its name, zone, addresses, podCIDRs, ...; SIGHUP looks again whether the node is to be "
+        "deleted");
     add("answer-services", "answer ARP and neighbour solicitations for the services' addresses, too");
     add("control", options::value<std::string>()->value_name("SOCKET"),
         "a Unix socket: ku lines in, answers out (kuctl, socat)");
     add("metrics", options::value<std::string>()->value_name("ADDRESS:PORT"),
-        "serve Prometheus /metrics and /healthz there");
+        "serve Prometheus /metrics, and kube-proxy's /healthz and /livez, there");
     add("restore", options::value<std::string>()->value_name("FILE"), "flows that `ku save flows FILE` has saved");
     add("workers", options::value<std::size_t>()->value_name("N"),
         "data threads, each with a queue of every TAP (default 1). As many as there are processors: each stays on "

@@ -41,6 +41,20 @@ inline void load_node(kubeproxy::controller& control, std::string const& file) {
     if (wrong) throw file_error{file, wrong->text()};
 }
 
+/// Whether the Node object of a file should get new connections; see is_node_eligible().
+[[nodiscard]] inline bool is_eligible_node(std::string const& file) {
+    auto input = open_text(file);
+    std::string const text{std::istreambuf_iterator<char>{input}, {}};
+    try {
+        boost::json::error_code wrong;
+        auto const value = boost::json::parse(text, wrong);
+        if (wrong) throw file_error{file, "is no JSON: " + wrong.message()};
+        return kubeproxy::is_node_eligible(kubeproxy::object_in(value));
+    } catch (kubeproxy::field_error const& refused) {
+        throw file_error{file, refused.field() + ": " + refused.what()};
+    }
+}
+
 /// Services and endpoint slices of all files together. \return a line for each that was refused
 [[nodiscard]] inline std::vector<std::string> load_objects(kubeproxy::controller& control,
                                                            std::span<std::string const> files) {

@@ -18,6 +18,7 @@
 #include <functional>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -49,6 +50,19 @@ class kubernetes_streams {
         open(*made);
         begin(made);
     }
+    /// Calls f(bool) with what a Node object of this name says of its eligibility; see is_node_eligible().
+    void watch_node(std::string name, std::function<void(bool)> f) {
+        node_name_ = std::move(name);
+        node_changed_ = std::move(f);
+    }
+    /// Since when a watch has ended that nobody has begun again; none: all sources are read. A source that only ever
+    /// held lists and objects, as a file does, is complete when it ends.
+    [[nodiscard]] std::optional<std::chrono::nanoseconds> unread_since() const {
+        std::optional<std::chrono::nanoseconds> first;
+        for (auto const& one : streams_)
+            if (one->ended && (!first || *one->ended < *first)) first = one->ended;
+        return first;
+    }
     /// Once a second or so: ends lists that are over.
     void tick() {
         for (auto const& one : streams_)
@@ -65,6 +79,8 @@ class kubernetes_streams {
         stream_list list;
         boost::asio::posix::stream_descriptor file;
         std::array<char, 65536> buffer{};
+        bool has_events = false;                         ///< its writer is a watch
+        std::optional<std::chrono::nanoseconds> ended{}; ///< when a watch ended; none: it goes on
     };
 
     void read_whole(stream& one, std::string const& path) {
@@ -99,6 +115,7 @@ class kubernetes_streams {
         s.file.async_read_some(boost::asio::buffer(s.buffer),
                                [this, one = std::move(one)](boost::system::error_code const& wrong, std::size_t size) {
                                    if (wrong) return end(one, wrong);
+                                   one->ended.reset(); // there is a writer again
                                    take(*one, {one->buffer.data(), size});
                                    publish(*one);
                                    read_some(one);
@@ -110,6 +127,7 @@ class kubernetes_streams {
         finish(*one);
         publish(*one);
         one->list.give_up();
+        if (one->has_events) one->ended = now();
         say_("--kubernetes " + one->name + ": the stream ended (" + why.message() + "); its objects stay in force" +
              (one->is_fifo ? ", the next writer is waited for" : ""));
         one->file.close();
@@ -129,9 +147,21 @@ class kubernetes_streams {
     }
     void take_value(stream& one, boost::json::value const& value) {
         reader_.read(boost::json::serialize(value));
+        auto const* event = value.if_object();
+        if (event != nullptr && event->contains("type") && event->contains("object")) one.has_events = true;
         for_each_event(value, [&](std::string_view type, std::string_view kind, boost::json::object const& object) {
+            if (kind == "Node") return take_node(type, object);
             remove(one, objects_.take(one.list, type, kind, object, now()));
         });
+    }
+    void take_node(std::string_view type, boost::json::object const& object) {
+        if (!node_changed_ || node_name_.empty() || type == "BOOKMARK" || type == "ERROR") return;
+        try {
+            if (kubeproxy::name_of(object).name != node_name_) return;
+            node_changed_(type != "DELETED" && kubeproxy::is_node_eligible(object));
+        } catch (kubeproxy::field_error const& wrong) {
+            say_("Node " + node_name_ + ": " + wrong.field() + ": " + wrong.what());
+        }
     }
     /// In force with publish(). \return whether there are any
     bool remove(stream const& one, std::vector<listed_object> const& gone) {
@@ -164,6 +194,8 @@ class kubernetes_streams {
     listed_objects objects_;
     say say_;
     std::function<void()> changed_;
+    std::string node_name_;
+    std::function<void(bool)> node_changed_; ///< null: nobody asks
 };
 
 } // namespace examples

@@ -169,7 +169,7 @@ class Control(WithForwarder):
                     one.send(b"show ku vip verbose\n" * 100)  # and nobody reads
             except BlockingIOError:
                 pass
-        self.assertIn("ok", self.net.http("/healthz"))
+        self.assertTrue(json.loads(self.net.http("/healthz"))["healthy"])
         self.assertEqual(len(json.loads(self.net.kuctl("show services json").stdout)), 2)
         for one in clients:
             one.close()
@@ -183,7 +183,10 @@ class Control(WithForwarder):
         text = self.net.http("/metrics")
         checked = run("promtool", "check", "metrics", input=text)
         self.assertEqual((checked.stdout, checked.stderr), ("", ""))
-        self.assertEqual(self.net.http("/healthz"), "ok\n")
+        for path in ("/healthz", "/livez"):
+            health = json.loads(self.net.http(path))
+            self.assertTrue(health["healthy"])
+            self.assertEqual(health.get("nodeEligible"), True if path == "/healthz" else None)
         values = self.net.read_metrics()
         flows = [v for k, v in values.items() if k.startswith("kubeproxy_service_flows_total")]
         self.assertEqual(sum(flows), 100)

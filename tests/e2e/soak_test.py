@@ -6,6 +6,7 @@
 KUBEPROXY_LONG=1: ten minutes instead of twenty seconds.
 """
 
+import json
 import os
 import random
 import socket
@@ -67,7 +68,7 @@ class Soak(unittest.TestCase):
 
     def check_health(self):
         while not self.ends.wait(0.2):
-            if self.net.http("/healthz") != "ok\n":
+            if not json.loads(self.net.http("/healthz"))["healthy"]:
                 self.wrong.append("a health check failed")
             self.counts["health checks"] += 1
 

@@ -1,9 +1,11 @@
 #pragma once
 
 #include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/endpoints.hpp"
 #include "kubeproxy/control/json_text.hpp"
 #include "kubeproxy/control/valid.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <set>
@@ -14,18 +16,26 @@
 
 namespace kubeproxy::inline v0_2 {
 
-/// What a load balancer that asks the node at a service's healthCheckNodePort is told: whether the node has endpoints
-/// for externalTrafficPolicy Local. The host serves it, over HTTP and at any path; a port is asked for as long as there
-/// is an answer for it.
+/// The answer to a load balancer that asks a node at a Service's healthCheckNodePort whether the node has endpoints for
+/// externalTrafficPolicy Local. The host serves the answer over HTTP, at any path, at its addresses of `ip_family`: a
+/// dual-stack Service has two answers for its port, each with the endpoints of its own family (kubernetes PR#137370).
 struct health_answer {
+    /// The header that carries the number of local endpoints (kubernetes PR#118999).
+    static constexpr std::string_view weight_header = "X-Load-Balancing-Endpoint-Weight";
+
     std::uint16_t port = 0;
     std::string service{};           ///< "default/web"
-    std::size_t local_endpoints = 0; ///< ready ones on this node
+    std::size_t local_endpoints = 0; ///< ready endpoints of the family on this node
+    unsigned ip_family = 4;          ///< 4 or 6: the family of the endpoints, and of the addresses to listen at
+    bool is_proxy_healthy = true;    ///< proxy_health::is_healthy() at the time of the request
 
     /// OK or Service Unavailable (RFC 9110 sections 15.3.1 and 15.6.4).
-    [[nodiscard]] unsigned status() const noexcept { return local_endpoints != 0 ? 200 : 503; }
+    [[nodiscard]] unsigned status() const noexcept { return local_endpoints != 0 && is_proxy_healthy ? 200 : 503; }
 
-    /// Of type application/json, in kube-proxy's form.
+    /// The value of the header `weight_header`.
+    [[nodiscard]] std::string weight() const { return std::to_string(local_endpoints); }
+
+    /// Has the type application/json and kube-proxy's fields.
     [[nodiscard]] std::string body() const {
         auto const slash = service.find('/');
         auto const space = slash == std::string::npos ? std::string_view{} : std::string_view{service}.substr(0, slash);
@@ -33,34 +43,46 @@ struct health_answer {
         json_text out;
         out.begin_object().key("service").begin_object();
         out.member("namespace", space).member("name", name).end_object();
-        out.member("localEndpoints", std::uint64_t{local_endpoints}).key("serviceProxyHealthy").truth(true);
+        out.member("localEndpoints", std::uint64_t{local_endpoints});
+        out.key("serviceProxyHealthy").truth(is_proxy_healthy);
         return std::move(out.end_object()).finish();
     }
 
     [[nodiscard]] friend bool operator==(health_answer const&, health_answer const&) = default;
 };
 
-/// Ready endpoints on this node, each address once however many slices and ports have it. Those that only serve while
-/// they terminate do not count: load balancers are to turn to other nodes.
-[[nodiscard]] inline std::size_t local_endpoints(service_configuration const& service) {
-    std::set<ip_address> found;
-    for (auto const& slice : service.slices)
-        for (auto const& e : slice.endpoints)
-            if (e.on_this_node && e.ready) found.insert(e.address);
+/// The number of ready endpoints of an IP family on this node. An address counts once, however many slices and ports
+/// have it. Endpoints that only serve while they terminate do not count, so that load balancers turn to other nodes.
+[[nodiscard]] inline std::size_t local_endpoints(service_configuration const& service, unsigned ip_family) {
+    std::set<ipv6::address> found;
+    for (auto const& port : service.ports)
+        for (auto const& one : targets_of(service, port, ip_family))
+            if (one.is->on_this_node && one.is->ready) found.insert(one.address);
     return found.size();
 }
 
-/// The answer for one service's port. \pre health_check_node_port is not 0
-[[nodiscard]] inline health_answer health_of(service_configuration const& service) {
-    return {service.health_check_node_port, service.name, local_endpoints(service)};
+/// Whether the Service has a cluster IP of this family; without cluster IPs, any other address of it.
+[[nodiscard]] inline bool has_ip_family(service_configuration const& service, unsigned ip_family) {
+    auto const is_cluster_ip = [](service_address const& a) { return a.kind == service_address_kind::cluster_ip; };
+    bool const any_address_counts = std::ranges::none_of(service.addresses, is_cluster_ip);
+    return std::ranges::any_of(service.addresses, [&](service_address const& a) {
+        return (any_address_counts || is_cluster_ip(a)) && (a.where.index() == 0 ? 4u : 6u) == ip_family;
+    });
 }
 
-/// The answers of all services that have such a port. O(services and their endpoints); ask when the configuration has
-/// changed, not when a load balancer asks.
+/// The answers of all Services with a healthCheckNodePort, one for each IP family of a Service. Takes O(services and
+/// their endpoints); call it when the configuration has changed, not when a load balancer asks.
 [[nodiscard]] inline std::vector<health_answer> health_answers(valid_configuration const& configuration) {
     std::vector<health_answer> all;
-    for (auto const& service : configuration.services())
-        if (service != nullptr && service->health_check_node_port != 0) all.push_back(health_of(*service));
+    for (auto const& service : configuration.services()) {
+        if (service == nullptr || service->health_check_node_port == 0) continue;
+        for (unsigned const family : {4u, 6u})
+            if (has_ip_family(*service, family))
+                all.push_back({.port = service->health_check_node_port,
+                               .service = service->name,
+                               .local_endpoints = local_endpoints(*service, family),
+                               .ip_family = family});
+    }
     return all;
 }
 

@@ -93,6 +93,25 @@ inline void take_node(node_configuration& node, boost::json::value const& value)
     node = std::move(result);
 }
 
+/// The taint that the cluster autoscaler puts on a node before it deletes the node.
+inline constexpr std::string_view to_be_deleted_taint = "ToBeDeletedByClusterAutoscaler";
+
+/// Whether load balancers should send new connections to the node of a v1 Node object: not if it is being deleted, or
+/// the cluster autoscaler is about to delete it (kube-proxy's NodeEligible, kubernetes PR#116470). Any other object,
+/// for example a node file of our own form, is eligible. Throws field_error.
+[[nodiscard]] inline bool is_node_eligible(boost::json::object const& object) {
+    bool is_eligible = true;
+    inside(object, "metadata", [&](auto const& metadata) {
+        if (text_field(metadata, "deletionTimestamp")) is_eligible = false;
+    });
+    inside(object, "spec", [&](auto const& spec) {
+        for_each_in(spec, "taints", [&](auto const& element) {
+            if (text_field(object_in(element), "key") == to_be_deleted_taint) is_eligible = false;
+        });
+    });
+    return is_eligible;
+}
+
 /// From the text of a file: what is wrong with it, if anything is.
 [[nodiscard]] inline std::optional<config_error> read_node(node_configuration& node, std::string_view text) {
     boost::json::error_code wrong;

@@ -63,9 +63,11 @@ TEST(show_json, flows_clients_and_counters) {
         "client":{"address":"192.0.2.1","port":4711},"spoken_to":{"address":"10.96.0.1","port":80},
         "source":{"address":"2001:db8::9","port":2000},"backend":{"address":"2001:db8::1","port":8080},
         "masqueraded":true,"state":"replied","idle":2,"left":38,"packets":5}])"));
-    affinity_view const a{"a/b:80", *parse_address("192.0.2.1"), *parse_address("10.244.0.1"), std::chrono::seconds{7}};
+    affinity_view const a{
+        "a/b:80", *parse_address("192.0.2.1"), {*parse_address("10.244.0.1"), 8080}, std::chrono::seconds{7}};
     EXPECT_EQ(json::parse(affinity_json(std::vector{a})),
-              json::parse(R"([{"service":"a/b:80","client":"192.0.2.1","backend":"10.244.0.1","left":7}])"));
+              json::parse(R"([{"service":"a/b:80","client":"192.0.2.1","backend":"10.244.0.1",
+        "backend_port":8080,"left":7}])"));
     EXPECT_EQ(counters_json(std::vector{counter_view{"forward", 1}, counter_view{"drop", 2}}),
               "{\"forward\":1,\"drop\":2}\n");
 }

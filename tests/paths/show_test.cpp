@@ -112,8 +112,8 @@ TEST_F(shown, flows) {
 
 TEST_F(shown, clients_that_affinity_remembers) {
     now_ += 800s;
-    EXPECT_EQ(show("affinity"), "service        client        backend        left\n"
-                                "shop/web:http  198.51.100.1  10.244.0.1  10000 s\n");
+    EXPECT_EQ(show("affinity"), "service        client        backend             left\n"
+                                "shop/web:http  198.51.100.1  10.244.0.1:8080  10000 s\n");
     now_ += 10000s;
     EXPECT_EQ(show("affinity json"), "[]\n") << "three hours";
 }

@@ -5,17 +5,18 @@
 #include <map>
 #include <random>
 #include <thread>
+#include <vector>
 
 namespace kubeproxy {
 namespace {
 
 using namespace std::chrono_literals;
 
-affinity_key client(std::uint32_t number, std::uint32_t group = 1) {
-    return affinity_key::of<ipv4>(group, ipv4_address(0xc000'0200 + number));
+affinity_key client(std::uint32_t number, std::uint32_t group = 1, std::uint16_t port = 80) {
+    return affinity_key::of<ipv4>(group, {port, ip_protocol::tcp}, ipv4_address(0xc000'0200 + number));
 }
-ipv6::address pod(unsigned number) {
-    return {std::byte{10}, std::byte{244}, std::byte{0}, static_cast<std::byte>(number)};
+affinity_choice pod(unsigned number, std::uint16_t port = 8080) {
+    return {{std::byte{10}, std::byte{244}, std::byte{0}, static_cast<std::byte>(number)}, port};
 }
 
 TEST(affinity, a_client_is_remembered_until_its_timeout) {
@@ -39,7 +40,41 @@ TEST(affinity, services_and_ip_versions_do_not_share_clients) {
     EXPECT_EQ(table.find(client(1, 2), flow_time{1s}, 10), std::nullopt);
     ipv6::address same_bytes{};
     std::ranges::copy(ipv4_address(0xc000'0201), same_bytes.begin());
-    EXPECT_EQ(table.find(affinity_key::of<ipv6>(1, same_bytes), flow_time{1s}, 10), std::nullopt);
+    EXPECT_EQ(table.find(affinity_key::of<ipv6>(1, {80, ip_protocol::tcp}, same_bytes), flow_time{1s}, 10),
+              std::nullopt);
+}
+
+TEST(affinity, each_port_of_a_service_remembers_for_itself) { // kubernetes#103000
+    affinity_table table{1024, 1};
+    for (std::uint16_t port = 1; port < 9; ++port) table.note(client(1, 1, port), pod(port, 80), flow_time{0ms}, 10);
+    for (std::uint16_t port = 1; port < 9; ++port)
+        EXPECT_EQ(table.find(client(1, 1, port), flow_time{1s}, 10), pod(port, 80)) << port;
+    auto udp = client(1, 1, 1);
+    udp.port.protocol = ip_protocol::udp;
+    EXPECT_EQ(table.find(udp, flow_time{1s}, 10), std::nullopt) << "the same number with another protocol";
+    table.note(udp, pod(99, 80), flow_time{1s}, 10);
+    EXPECT_EQ(table.find(client(1, 1, 1), flow_time{1s}, 10), pod(1, 80));
+}
+
+TEST(affinity, what_other_ports_remember_is_told_without_what_has_expired) {
+    affinity_table table{64, 1};
+    table.note(client(1, 1, 10), pod(10), flow_time{1s}, 10);
+    table.note(client(1, 1, 11), pod(11), flow_time{2s}, 10);
+    table.note(client(1, 1, 12), pod(12), flow_time{3s}, 2);  // expires at 5 s
+    table.note(client(2, 1, 13), pod(13), flow_time{3s}, 10); // another client
+    table.note(client(1, 2, 13), pod(14), flow_time{3s}, 10); // another Service
+    table.note(client(1, 1, 14), pod(15), flow_time{3s}, 10); // a port that the Service no longer has
+    std::vector<affinity_port> const ports{{10, 6}, {11, 6}, {12, 6}, {13, 6}};
+    auto const others = [&](std::uint16_t port, std::uint32_t timeout) {
+        std::map<std::uint32_t, affinity_choice> found; // by how long ago, milliseconds
+        table.for_each_other_port(client(1, 1, port), ports, flow_time{5s}, timeout,
+                                  [&](affinity_choice const& c, std::uint32_t silent) { found[silent] = c; });
+        return found;
+    };
+    using expected = std::map<std::uint32_t, affinity_choice>;
+    EXPECT_TRUE((others(13, 10) == expected{{4000, pod(10)}, {3000, pod(11)}}));
+    EXPECT_TRUE((others(10, 10) == expected{{3000, pod(11)}})) << "its own entry is none of another port";
+    EXPECT_TRUE((others(13, 4) == expected{{3000, pod(11)}})) << "the Service's timeout as it is now";
 }
 
 TEST(affinity, a_shorter_timeout_counts_at_once) { // the Service was changed
@@ -96,7 +131,7 @@ TEST(affinity, two_threads_may_ask_and_tell_at_once) {
             auto const who = static_cast<std::uint32_t>(random() % 400);
             auto const found = table.find(client(who), flow_time{1s}, 100);
             if (found) {
-                EXPECT_EQ((*found)[3], static_cast<std::byte>(who)) << "another client's pod";
+                EXPECT_EQ(found->pod[3], static_cast<std::byte>(who)) << "another client's pod";
             }
             table.note(client(who), pod(who), flow_time{1s}, 100);
         }
@@ -105,7 +140,7 @@ TEST(affinity, two_threads_may_ask_and_tell_at_once) {
     work(2);
     other.join();
     std::size_t count = 0;
-    table.for_each(flow_time{1s}, [&](affinity_key const&, ipv6::address const&, std::uint32_t) { ++count; });
+    table.for_each(flow_time{1s}, [&](affinity_key const&, affinity_choice const&, std::uint32_t) { ++count; });
     EXPECT_LE(count, table.capacity());
 }
 

@@ -98,11 +98,11 @@ class model {
         bool drained = false;
     };
     struct client_key {
-        std::string service, client;
+        std::string service, port, client;
         [[nodiscard]] friend auto operator<=>(client_key const&, client_key const&) = default;
     };
     struct client_choice {
-        std::string pod;
+        side endpoint;
         moment seen{};
         unsigned seconds = 0;
     };
@@ -114,6 +114,17 @@ class model {
         bool const is_served =
             found != all_.services.end() && !(cluster_ip(found->second, 4) + cluster_ip(found->second, 6)).empty();
         return is_served ? found->second.affinity_seconds.value_or(0) : 0;
+    }
+    /// Protocol and number of a service port: what its memory of clients belongs to.
+    [[nodiscard]] static std::string number_of(std::string const& port_identity) {
+        auto const before_number = port_identity.rfind('|');
+        return port_identity.substr(port_identity.rfind('|', before_number - 1) + 1);
+    }
+    [[nodiscard]] bool has_port(std::string const& service, std::string const& number) const {
+        auto const found = all_.services.find(service);
+        return found != all_.services.end() && std::ranges::any_of(found->second.ports, [&](port const& p) {
+                   return p.protocol + '|' + std::to_string(p.number) == number;
+               });
     }
     [[nodiscard]] bool is_alive(flow const& f) const {
         auto const found = backends_.find({f.port, f.backend});
@@ -222,12 +233,29 @@ inline std::string model::on_known(flow& f, conversation const& in, segment what
 
 /// Those of the backends that the client is bound to, if there are any.
 inline std::set<side> model::stuck(decision const& d, std::string const& client, moment now) {
-    auto const known = clients_.find({d.service, client});
-    if (known == clients_.end() || now - known->second.seen >= known->second.seconds * 1s) return d.backends;
+    auto const known = clients_.find({d.service, number_of(d.port), client});
+    bool const is_bound = known != clients_.end() && now - known->second.seen < known->second.seconds * 1s;
+    if (is_bound && d.backends.contains(known->second.endpoint)) {
+        ++tally_["bound"];
+        return {known->second.endpoint};
+    }
     std::set<side> same;
-    for (auto const& b : d.backends)
-        if (b.address == known->second.pod) same.insert(b);
-    ++tally_[same.empty() ? "unbound" : "bound"];
+    std::optional<moment> latest;
+    for (auto const& [key, choice] : clients_) {
+        if (key.service != d.service || key.client != client || key.port == number_of(d.port)) continue;
+        if (!has_port(d.service, key.port)) continue;
+        if (now - choice.seen >= choice.seconds * 1s || (latest && choice.seen < *latest)) continue;
+        std::set<side> of_pod;
+        for (auto const& b : d.backends)
+            if (b.address == choice.endpoint.address) of_pod.insert(b);
+        if (of_pod.empty()) continue;
+        if (latest && choice.seen == *latest)
+            same.merge(of_pod); // either is the latest
+        else
+            same = of_pod;
+        latest = choice.seen;
+    }
+    ++tally_[!same.empty() ? "bound by another port" : "unbound"];
     return same.empty() ? d.backends : same;
 }
 
@@ -246,12 +274,12 @@ inline std::string model::on_first(conversation const& in, segment what, seen_ou
     auto const backend = got.out.destination;
     flows_.push_back(
         {in, got.out, d.port, backend, backends_.at({d.port, backend}).life, got.masqueraded, first, {}, 0, now});
-    auto const bound = clients_.find({d.service, in.source.address});
+    auto const bound = clients_.find({d.service, number_of(d.port), in.source.address});
     bool const was_bound = bound != clients_.end() && now - bound->second.seen >= bound->second.seconds * 1s;
-    auto const is_former = [&](side const& b) { return b.address == bound->second.pod; };
+    auto const is_former = [&](side const& b) { return b == bound->second.endpoint; };
     if (was_bound && std::ranges::any_of(d.backends, is_former) && !is_former(backend)) ++tally_["let go"];
     if (auto const seconds = affinity_of(d.service); seconds != 0)
-        clients_[{d.service, in.source.address}] = {backend.address, now, seconds};
+        clients_[{d.service, number_of(d.port), in.source.address}] = {backend, now, seconds};
     return {};
 }
 

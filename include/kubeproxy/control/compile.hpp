@@ -29,7 +29,8 @@ struct compiled_service {
     valid_configuration::shared_service source; ///< null: the slot is free
     std::vector<compiled_port> ports{};
     std::uint32_t affinity_group = 0;
-    bool is_announced = false; ///< its frontends are in the snapshot
+    std::shared_ptr<std::vector<affinity_port> const> affinity_ports{}; ///< of all its ports; null: no affinity
+    bool is_announced = false;                                          ///< its frontends are in the snapshot
 };
 
 /// Turns configurations into snapshots, one after the other.
@@ -86,6 +87,8 @@ class compiler {
     [[nodiscard]] std::vector<compiled_port> carry_over(compiled_service& compiled, service_configuration const& next);
     void guard(compiled_port& port, service_configuration const& next);
     void fill(compiled_port& port, compiled_service const& compiled, service_configuration const& next);
+    [[nodiscard]] static std::shared_ptr<std::vector<affinity_port> const>
+    affinity_ports_of(service_configuration const& next, std::shared_ptr<std::vector<affinity_port> const> before);
     [[nodiscard]] service_entry entry_for(compiled_port const& port, compiled_service const& compiled,
                                           service_configuration const& next) const;
     void exclude_node_ports();
@@ -174,6 +177,7 @@ inline void compiler::update(compiled_service& compiled, shared_service const& n
     if (compiled.source == nullptr) compiled.affinity_group = ++last_affinity_group_;
     if (compiled.source == nullptr || !same_frontends(*compiled.source, *next))
         compiled.ports = carry_over(compiled, *next);
+    compiled.affinity_ports = affinity_ports_of(*next, std::move(compiled.affinity_ports));
     for (auto& port : compiled.ports) fill(port, compiled, *next);
     compiled.source = next;
     if (std::exchange(compiled.is_announced, true)) return;
@@ -238,6 +242,18 @@ inline void compiler::fill(compiled_port& port, compiled_service const& compiled
     working_.services.edit(port.service) = std::move(entry);
 }
 
+/// \param before is kept where it is the same
+inline std::shared_ptr<std::vector<affinity_port> const>
+compiler::affinity_ports_of(service_configuration const& next,
+                            std::shared_ptr<std::vector<affinity_port> const> before) {
+    if (next.affinity_seconds == 0) return nullptr;
+    std::vector<affinity_port> ports;
+    ports.reserve(next.ports.size());
+    for (auto const& p : next.ports) ports.push_back({p.port, static_cast<std::uint8_t>(p.protocol)});
+    if (before != nullptr && *before == ports) return before;
+    return std::make_shared<std::vector<affinity_port> const>(std::move(ports));
+}
+
 inline service_entry compiler::entry_for(compiled_port const& port, compiled_service const& compiled,
                                          service_configuration const& next) const {
     service_entry entry;
@@ -248,6 +264,9 @@ inline service_entry compiler::entry_for(compiled_port const& port, compiled_ser
     if (next.lifetimes) entry.lifetimes = std::make_shared<timeouts const>(*next.lifetimes);
     entry.affinity_seconds = next.affinity_seconds;
     entry.affinity_group = compiled.affinity_group;
+    auto const& its_port = next.ports[port.position];
+    entry.port = {its_port.port, static_cast<std::uint8_t>(its_port.protocol)};
+    entry.affinity_ports = compiled.affinity_ports;
     entry.pod_version = static_cast<std::uint8_t>(pod_version(next.pods, port.client_version));
     entry.internal = next.internal_policy;
     entry.external = next.external_policy;

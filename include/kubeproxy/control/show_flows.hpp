@@ -35,11 +35,11 @@ struct flow_view {
     std::uint64_t packets = 0;   ///< both directions
 };
 
-/// A client that session affinity remembers.
+/// A client that session affinity remembers at one Service port.
 struct affinity_view {
     std::string service{};
     ip_address client{};
-    ip_address backend{};
+    flow_side backend{};
     std::chrono::seconds left{};
 };
 
@@ -111,14 +111,16 @@ template <class FlowTime, class AffinityTable>
         return ipv4::address{bytes[0], bytes[1], bytes[2], bytes[3]};
     };
     std::vector<affinity_view> all;
-    clients.for_each(now, [&](auto const& key, ipv6::address const& pod, std::uint32_t seconds) {
-        auto const is_group = [&](service_entry const& s) { return s.name && s.affinity_group == key.group; };
+    clients.for_each(now, [&](auto const& key, auto const& choice, std::uint32_t seconds) {
+        auto const is_port = [&](service_entry const& s) {
+            return s.name && s.affinity_group == key.group && s.port == key.port && s.pod_version == key.version;
+        };
         affinity_view view{.service = "gone",
                            .client = address(key.client, key.version),
-                           .backend = address(pod, key.version),
+                           .backend = {address(choice.pod, key.version), choice.port},
                            .left = std::chrono::seconds{seconds}};
         if (services != nullptr) {
-            auto const found = std::ranges::find_if(services->services, is_group);
+            auto const found = std::ranges::find_if(services->services, is_port);
             if (found != services->services.end()) view.service = *found->name;
         }
         all.push_back(std::move(view));

@@ -61,7 +61,9 @@ inline void write(json_text& out, flow_view const& f) {
 
 inline void write(json_text& out, affinity_view const& a) {
     out.begin_object().member("service", a.service).member("client", to_text(a.client));
-    out.member("backend", to_text(a.backend)).member("left", static_cast<std::uint64_t>(a.left.count()));
+    out.member("backend", to_text(a.backend.address))
+        .member("backend_port", std::uint64_t{a.backend.port})
+        .member("left", static_cast<std::uint64_t>(a.left.count()));
     out.end_object();
 }
 

@@ -161,6 +161,12 @@ class text_table {
     return protocol == 132 ? "sctp" : std::to_string(protocol);
 }
 
+namespace detail {
+[[nodiscard]] inline std::string side_text(flow_side const& s) {
+    return s.port == 0 ? to_text(s.address) : to_text(s.address, s.port);
+}
+} // namespace detail
+
 [[nodiscard]] inline std::string flows_text(std::span<flow_view const> flows) {
     using enum text_table::align;
     text_table table{{{"service"},
@@ -173,7 +179,7 @@ class text_table {
                       {"idle", right},
                       {"left", right},
                       {"packets", right}}};
-    auto const text = [](flow_side const& s) { return s.port == 0 ? to_text(s.address) : to_text(s.address, s.port); };
+    auto const text = detail::side_text;
     for (auto const& f : flows)
         table.add({f.service, ip_protocol_text(f.protocol), text(f.client), text(f.spoken_to),
                    f.masqueraded ? text(f.source) : "kept", text(f.backend), std::string{f.state},
@@ -185,7 +191,7 @@ class text_table {
 [[nodiscard]] inline std::string affinity_text(std::span<affinity_view const> clients) {
     text_table table{{{"service"}, {"client"}, {"backend"}, {"left", text_table::align::right}}};
     for (auto const& a : clients)
-        table.add({a.service, to_text(a.client), to_text(a.backend), std::to_string(a.left.count()) + " s"});
+        table.add({a.service, to_text(a.client), detail::side_text(a.backend), std::to_string(a.left.count()) + " s"});
     return table.text(0);
 }
 

@@ -84,11 +84,21 @@ inline void without_endpoint(selection& chosen, service_entry const& service, tr
     chosen.why = elsewhere ? drop_reason::no_local_endpoint : drop_reason::no_endpoints;
 }
 
-/// The backend of `ring` at this address, or none. O(backends)
+/// This endpoint among the backends of `ring`, or none. O(backends)
 inline std::uint32_t backend_at(snapshot const& services, endpoint_ring const& ring,
-                                ipv6::address const& pod) noexcept {
-    auto const found = std::ranges::find_if(
-        ring.backends, [&](std::uint32_t place) { return services.backend_at(place).address == pod; });
+                                affinity_choice const& endpoint) noexcept {
+    auto const found = std::ranges::find_if(ring.backends, [&](std::uint32_t place) {
+        auto const& b = services.backend_at(place);
+        return b.address == endpoint.pod && b.port == endpoint.port;
+    });
+    return found == ring.backends.end() ? no_backend : *found;
+}
+/// A backend of `ring` in this pod, or none: `preferred`, if that is one. O(backends)
+inline std::uint32_t backend_in_pod(snapshot const& services, endpoint_ring const& ring, ipv6::address const& pod,
+                                    std::uint32_t preferred) noexcept {
+    auto const is_in_pod = [&](std::uint32_t place) { return services.backend_at(place).address == pod; };
+    if (is_in_pod(preferred)) return preferred;
+    auto const found = std::ranges::find_if(ring.backends, is_in_pod);
     return found == ring.backends.end() ? no_backend : *found;
 }
 
@@ -104,7 +114,7 @@ struct selector {
     Affinity* clients;
     flow_time now{};
 
-    /// The client's former choice where its pod still is usable; else the ring's.
+    /// The client's former choice where that endpoint still is usable; else the ring's.
     template <ip_version V>
     [[nodiscard]] std::uint32_t choose(snapshot const& services, service_entry const& service,
                                        endpoint_ring const& ring, tuple<V> const& flow,
@@ -124,12 +134,31 @@ struct selector {
                                                             endpoint_ring const& ring, tuple<V> const& flow,
                                                             affinity_use use) const noexcept {
         auto chosen = no_backend;
-        auto const client = affinity_key::of<V>(service.affinity_group, flow.source);
-        if (auto const pod = clients->find(client, now, service.affinity_seconds))
-            chosen = detail::backend_at(services, ring, *pod);
-        if (chosen == no_backend) chosen = by_ring(ring, flow);
-        if (use == affinity_use::remember)
-            clients->note(client, services.backend_at(chosen).address, now, service.affinity_seconds);
+        auto const client = affinity_key::of<V>(service.affinity_group, service.port, flow.source);
+        if (auto const endpoint = clients->find(client, now, service.affinity_seconds))
+            chosen = detail::backend_at(services, ring, *endpoint);
+        if (chosen == no_backend) chosen = by_other_ports(services, service, ring, client, by_ring(ring, flow));
+        if (use == affinity_use::remember) {
+            auto const& b = services.backend_at(chosen);
+            clients->note(client, {b.address, b.port}, now, service.affinity_seconds);
+        }
+        return chosen;
+    }
+    /// The pod that another port of the Service remembers for the client, the latest one that this port has too.
+    [[nodiscard]] std::uint32_t by_other_ports(snapshot const& services, service_entry const& service,
+                                               endpoint_ring const& ring, affinity_key const& client,
+                                               std::uint32_t otherwise) const noexcept {
+        if (service.affinity_ports == nullptr || service.affinity_ports->size() < 2) return otherwise;
+        auto chosen = otherwise;
+        auto latest = ~std::uint32_t{0};
+        auto const consider = [&](affinity_choice const& other, std::uint32_t silent) {
+            if (silent >= latest) return;
+            auto const found = detail::backend_in_pod(services, ring, other.pod, otherwise);
+            if (found == no_backend) return;
+            chosen = found;
+            latest = silent;
+        };
+        clients->for_each_other_port(client, *service.affinity_ports, now, service.affinity_seconds, consider);
         return chosen;
     }
 };

@@ -56,6 +56,14 @@ struct source_ranges {
     std::vector<prefix<ipv6>> of_ipv6;
 };
 
+/// What identifies a Service port within its Service.
+struct affinity_port {
+    std::uint16_t number = 0;  ///< 0: all ports
+    std::uint8_t protocol = 0; ///< 0: all protocols
+
+    [[nodiscard]] friend bool operator==(affinity_port, affinity_port) noexcept = default;
+};
+
 /// One service port, compiled for one IP version of its clients.
 struct service_entry {
     std::shared_ptr<endpoint_ring const> everywhere; ///< usable endpoints; null: none
@@ -63,9 +71,11 @@ struct service_entry {
     std::shared_ptr<timeouts const> lifetimes;       ///< null: the snapshot's
     std::shared_ptr<std::string const> name;         ///< for reports: "default/web:http", or what the `ku` line said
     std::shared_ptr<source_ranges const> sources;    ///< who may come in here; null: everybody
-    std::uint32_t affinity_seconds = 0;              ///< session affinity ClientIP; 0: none
-    std::uint32_t affinity_group = 0;                ///< services (ports) of one Service share their clients' choice
-    std::uint8_t pod_version = 4;                    ///< 4 or 6: what packets become
+    std::shared_ptr<std::vector<affinity_port> const> affinity_ports; ///< all ports of the Service; null: no affinity
+    std::uint32_t affinity_seconds = 0;                               ///< session affinity ClientIP; 0: none
+    std::uint32_t affinity_group = 0;                                 ///< the same for all ports of one Service
+    affinity_port port{};                                             ///< which of the Service's ports this is
+    std::uint8_t pod_version = 4;                                     ///< 4 or 6: what packets become
     traffic_policy internal = traffic_policy::cluster;
     traffic_policy external = traffic_policy::cluster;
 };

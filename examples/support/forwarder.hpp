@@ -29,6 +29,7 @@ struct forwarder_settings {
     std::uint32_t flows = 1u << 20; ///< of IPv4, and as many that have IPv6 on a side
     std::size_t mtu = router_link::default_mtu;
     proxied_addresses answer_for = proxied_addresses::none;
+    reverse_path sources = reverse_path::strict;
     std::string capture;                    ///< empty: none
     std::chrono::microseconds busy_poll{0}; ///< how long a worker looks again before it sleeps
 };
@@ -37,6 +38,10 @@ struct forwarder_settings {
 /// stop() is for one thread, the one that controls.
 class forwarder {
   public:
+    /// Each worker has three readers of the services: its own, its proxy's, and that of the addresses it answers for.
+    /// The thread that controls has one, and one more while it takes over flows.
+    static constexpr std::size_t most_workers = (kubeproxy::quiescent_domain::max_workers - 2) / 3;
+
     /// Opens the devices. \throws startup_error, naming the option
     explicit forwarder(forwarder_settings const& settings)
         : links_{make_links(settings.taps, settings.mtu)}, routes_{make_routes(links_, settings.routes)},
@@ -141,7 +146,7 @@ class forwarder {
         shared_data_plane const shared{services_, flows_, clients_, links_, routes_};
         auto const mtu = static_cast<std::uint16_t>(longest_mtu(links_));
         for (std::size_t i = 0; i < settings.workers; ++i) {
-            packet_path_settings path{.answer_for = settings.answer_for};
+            packet_path_settings path{.answer_for = settings.answer_for, .sources = settings.sources};
             path.proxy.seed = seed_;
             path.proxy.share = {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(settings.workers)};
             path.proxy.translation.ipv4_mtu = path.proxy.translation.ipv6_mtu =

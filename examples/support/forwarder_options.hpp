@@ -55,20 +55,23 @@ inline constexpr char const* forwarder_usage =
     add("node", options::value<std::string>()->value_name("FILE.json"),
         "which node this is: its name, zone, addresses, podCIDRs, ...; SIGHUP looks again whether the node is to be "
         "deleted");
+    add("reverse-path", options::value<std::string>()->value_name("strict|loose|off"),
+        "drop packets that cannot have come from their source (RFC 3704): unless a route back to it leaves by the link "
+        "they came in by (strict, the default), or unless there is any (loose)");
     add("answer-services", "answer ARP and neighbour solicitations for the services' addresses, too");
     add("control", options::value<std::string>()->value_name("SOCKET"),
         "a Unix socket: ku lines in, answers out (kuctl, socat)");
     add("metrics", options::value<std::string>()->value_name("ADDRESS:PORT"),
         "serve Prometheus /metrics, and kube-proxy's /healthz and /livez, there");
     add("restore", options::value<std::string>()->value_name("FILE"), "flows that `ku save flows FILE` has saved");
-    add("workers", options::value<std::size_t>()->value_name("N"),
+    add("workers", options::value<std::string>()->value_name("N"),
         "data threads, each with a queue of every TAP (default 1). As many as there are processors: each stays on "
         "one and gets what programs there send, and a bulk stream keeps its thread");
-    add("busy-poll", options::value<std::size_t>()->value_name("MICROSECONDS"),
+    add("busy-poll", options::value<std::string>()->value_name("MICROSECONDS"),
         "how long a data thread looks again before it sleeps; more costs CPU time, and saves latency (default 0)");
-    add("flows", options::value<std::size_t>()->value_name("N"),
+    add("flows", options::value<std::string>()->value_name("N"),
         "room for N connections of IPv4 and N of IPv6 (default 1048576)");
-    add("mtu", options::value<std::size_t>()->value_name("N"), "of links that do not say their own (default 1500)");
+    add("mtu", options::value<std::string>()->value_name("N"), "of links that do not say their own (default 1500)");
     add("capture", options::value<std::string>()->value_name("FILE.pcap"), "write every frame, in and out");
     add("help", "print this text");
     return all;
@@ -94,27 +97,38 @@ template <class T>
     return found.contains(name) ? found[name].as<T>() : otherwise;
 }
 
+/// Read by ourselves, because program_options takes -1 for the largest number.
 [[nodiscard]] inline std::size_t number_between(boost::program_options::variables_map const& found,
                                                 std::string const& name, std::size_t otherwise, std::size_t least,
                                                 std::size_t most) {
-    auto const value = option_or<std::size_t>(found, name, otherwise);
-    if (value < least || value > most)
-        throw startup_error{"--" + name + ' ' + std::to_string(value) + ": " + std::to_string(least) + " to " +
-                            std::to_string(most) + " are possible"};
-    return value;
+    if (!found.contains(name)) return otherwise;
+    auto const& text = found[name].as<std::string>();
+    auto const value = read_number(text);
+    if (!value || *value < least || *value > most)
+        throw startup_error{"--" + name + ' ' + text + ": a number from " + std::to_string(least) + " to " +
+                            std::to_string(most) + " is wanted"};
+    return *value;
+}
+
+[[nodiscard]] inline reverse_path reverse_path_of(boost::program_options::variables_map const& found) {
+    auto const text = option_or<std::string>(found, "reverse-path", "strict");
+    auto const mode = read_reverse_path(text);
+    if (!mode) throw startup_error{"--reverse-path " + text + ": strict, loose or off is wanted"};
+    return *mode;
 }
 
 [[nodiscard]] inline forwarder_settings settings_of(boost::program_options::variables_map const& found) {
     using texts = std::vector<std::string>;
-    constexpr std::size_t most_workers = 32, least_flows = 64, most_flows = 1u << 29;
+    constexpr std::size_t least_flows = 64, most_flows = 1u << 29;
     forwarder_settings s;
     for (auto const& text : option_or<texts>(found, "tap", {})) s.taps.push_back(read_tap_option(text));
     if (s.taps.empty()) throw startup_error{"--tap is missing: there is nothing to forward between"};
     for (auto const& text : option_or<texts>(found, "route", {})) s.routes.push_back(read_route_option(text));
-    s.workers = number_between(found, "workers", 1, 1, most_workers);
+    s.workers = number_between(found, "workers", 1, 1, forwarder::most_workers);
     s.flows = static_cast<std::uint32_t>(number_between(found, "flows", 1u << 20, least_flows, most_flows));
     s.mtu = number_between(found, "mtu", router_link::default_mtu, router_link::least_mtu, router_link::most_mtu);
     s.busy_poll = std::chrono::microseconds{number_between(found, "busy-poll", 0, 0, 1'000'000)};
+    s.sources = reverse_path_of(found);
     if (found.contains("answer-services")) s.answer_for = proxied_addresses::services;
     s.capture = option_or<std::string>(found, "capture", {});
     return s;

@@ -9,9 +9,9 @@
 
 #include <chrono>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <span>
-#include <tuple>
 #include <utility>
 
 namespace examples {
@@ -35,12 +35,14 @@ class link_output {
   public:
     using time = std::chrono::nanoseconds;
 
+    /// The part of the buffers that packets may hold while they wait for neighbours, so that reading never stops.
+    static constexpr std::size_t held_part = 4;
+
     /// All outlive this.
     link_output(std::span<router_link const> links, Port& port, packet_pool& pool, router_counters& counters,
                 neighbour_settings const& settings)
-        : links_{links}, port_{&port}, pool_{&pool}, counters_{&counters}, stations_{
-                                                                               stations<kubeproxy::ipv4>{settings},
-                                                                               stations<kubeproxy::ipv6>{settings}} {}
+        : links_{links}, port_{&port}, pool_{&pool}, counters_{&counters}, held_{pool.capacity() / held_part},
+          stations4_{held_, settings}, stations6_{held_, settings} {}
 
     [[nodiscard]] std::span<router_link const> links() const noexcept { return links_; }
     [[nodiscard]] packet_pool& pool() const noexcept { return *pool_; }
@@ -50,14 +52,11 @@ class link_output {
     template <kubeproxy::ip_version V>
     void send(tap_packet packet, std::uint32_t on, typename V::address const& next_hop, time now) {
         neighbour_key<V> const who{next_hop, on};
-        auto const known = of<V>().resolve(who, now);
+        auto const known = of<V>().resolve(who, now, drop_waiting());
         if (known.must_ask) ask<V>(who, known.mac);
         if (known.mac != nullptr) return emit<V>(std::move(packet), on, *known.mac);
         ++counters_->waiting;
-        if (of<V>().hold(who, std::move(packet))) {
-            --counters_->waiting;
-            counters_->drop(router_drop::unresolved);
-        }
+        if (auto given_up = of<V>().hold(who, std::move(packet))) drop_waiting()(std::move(*given_up));
     }
 
     /// A frame with the packet, whatever it is.
@@ -81,10 +80,11 @@ class link_output {
     template <kubeproxy::ip_version V>
     bool learn(std::uint32_t on, typename V::address const& address, mac_address const& mac,
                typename stations<V>::told_by how, time now) {
-        bool const is_new = of<V>().learn({address, on}, mac, how, now, [&](tap_packet packet) {
+        auto const release = [&](tap_packet packet) {
             --counters_->waiting;
             emit<V>(std::move(packet), on, mac);
-        });
+        };
+        bool const is_new = of<V>().learn({address, on}, mac, how, now, release, drop_waiting());
         if (is_new) counters_->note(router_event::neighbour_learned);
         return is_new;
     }
@@ -99,7 +99,17 @@ class link_output {
   private:
     template <kubeproxy::ip_version V>
     [[nodiscard]] stations<V>& of() noexcept {
-        return std::get<stations<V>>(stations_);
+        if constexpr (std::same_as<V, kubeproxy::ipv4>)
+            return stations4_;
+        else
+            return stations6_;
+    }
+    /// Takes packets that need not wait any longer, because others have the room.
+    [[nodiscard]] auto drop_waiting() noexcept {
+        return [this](tap_packet) {
+            --counters_->waiting;
+            counters_->drop(router_drop::unresolved);
+        };
     }
 
     template <kubeproxy::ip_version V, class GiveUp>
@@ -157,7 +167,9 @@ class link_output {
     Port* port_;
     packet_pool* pool_;
     router_counters* counters_;
-    std::tuple<stations<kubeproxy::ipv4>, stations<kubeproxy::ipv6>> stations_;
+    held_packets<tap_packet> held_; ///< of both versions
+    stations<kubeproxy::ipv4> stations4_;
+    stations<kubeproxy::ipv6> stations6_;
 };
 
 } // namespace examples

@@ -9,6 +9,8 @@
 namespace examples {
 
 /// ARP and neighbour discovery as they come in: questions for our addresses are answered, what others tell is learned.
+/// A message of a sender that does not belong to the link's network is dropped, so that nobody can fill the neighbour
+/// table with addresses that are never on the link.
 ///
 /// `answers_for(address)` says which addresses beside the router's own it answers for. `told(link, address, mac)` is
 /// called with what an answer told, for whoever else wants to know it.
@@ -27,10 +29,11 @@ class neighbour_answers {
         auto const on = packet.link();
         bool const is_question = message->what == arp_message::operation::request;
         bool const for_us = is_ours<kubeproxy::ipv4>(on, message->target);
-        if (!kubeproxy::is_unspecified(message->sender)) // else it probes whether its address is free, RFC 5227
-            learn<kubeproxy::ipv4>(on, message->sender, message->sender_mac, is_question && for_us, now);
-        if (is_question && for_us && !output_->links()[on].template has<kubeproxy::ipv4>(message->sender))
-            return answer(std::move(packet), *message);
+        bool const is_probe = kubeproxy::is_unspecified(message->sender); // whether its address is free, RFC 5227
+        if (!is_probe && !output_->links()[on].template may_have_station<kubeproxy::ipv4>(message->sender))
+            return output_->counters().drop(router_drop::bad_neighbour);
+        if (!is_probe) learn<kubeproxy::ipv4>(on, message->sender, message->sender_mac, is_question && for_us, now);
+        if (is_question && for_us) return answer(std::move(packet), *message);
         ++output_->counters().consumed;
     }
 
@@ -39,12 +42,16 @@ class neighbour_answers {
         auto const message = read_neighbour_message(packet.bytes());
         if (!message) return drop_discovery(packet);
         auto const on = packet.link();
-        if (message->type == neighbour_message::advertisement) {
-            if (message->link_layer) learn<kubeproxy::ipv6>(on, message->target, *message->link_layer, false, now);
-        } else if (is_ours<kubeproxy::ipv6>(on, message->target)) {
-            if (message->link_layer) learn<kubeproxy::ipv6>(on, message->source, *message->link_layer, true, now);
-            return answer(std::move(packet), *message);
-        }
+        bool const is_advertisement = message->type == neighbour_message::advertisement;
+        auto const& sender = is_advertisement ? message->target : message->source;
+        // Duplicate address detection has no source yet (RFC 4862 section 5.4).
+        bool const is_probe = !is_advertisement && kubeproxy::is_unspecified(sender);
+        if (!is_probe && !output_->links()[on].template may_have_station<kubeproxy::ipv6>(sender))
+            return output_->counters().drop(router_drop::bad_neighbour);
+        bool const for_us = !is_advertisement && is_ours<kubeproxy::ipv6>(on, message->target);
+        if (message->link_layer && (is_advertisement || for_us))
+            learn<kubeproxy::ipv6>(on, sender, *message->link_layer, for_us, now);
+        if (for_us) return answer(std::move(packet), *message);
         ++output_->counters().consumed;
     }
 

@@ -2,41 +2,26 @@
 
 #include "kubeproxy/wire/address.hpp"
 #include "support/ethernet.hpp"
+#include "support/held_packets.hpp"
+#include "support/neighbour_table.hpp"
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <optional>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 namespace examples {
 
-/// Times and bounds of neighbour resolution; the times are those of RFC 4861 section 10, for ARP too.
-struct neighbour_settings {
-    std::chrono::nanoseconds reachable = std::chrono::seconds{30}; ///< then it is asked again, while it is used
-    std::chrono::nanoseconds retry = std::chrono::seconds{1};
-    std::chrono::nanoseconds unused = std::chrono::minutes{10}; ///< then it is forgotten
-    unsigned attempts = 3;
-    std::size_t most_held = 16; ///< packets that wait for one neighbour; the oldest gives way
-    std::size_t most = 4096;    ///< neighbours
-};
-
-/// A neighbour: its address, and the link that it is on.
-template <kubeproxy::ip_version V>
-struct neighbour_key {
-    typename V::address address{};
-    std::uint32_t link = 0;
-    [[nodiscard]] friend bool operator==(neighbour_key const&, neighbour_key const&) = default;
-};
-
 /// The stations next to us and their MACs; packets wait here for one that is being asked for.
 ///
 ///     none ──resolve──▶ incomplete ──learn──▶ known ──30 s, still used──▶ probing ──learn──▶ known
 ///                          └─3 attempts─▶ none, packets unreachable          └─3 attempts─▶ none
+///
+/// Each link has a quota of entries, so that the stations of one link cannot use up the room of another. See
+/// neighbour_table for which entry gives way when a link's quota is used up.
 ///
 /// One thread; the time comes in. A Packet is moved; it needs no more.
 template <kubeproxy::ip_version V, class Packet>
@@ -56,54 +41,57 @@ class neighbours {
         answer,  ///< updates what is there
     };
 
-    explicit neighbours(neighbour_settings const& settings = {}) : settings_{settings} {}
+    /// \param held outlives this; it may hold packets of other neighbours, too
+    explicit neighbours(held_packets<Packet>& held, neighbour_settings const& settings = {})
+        : settings_{settings}, held_{&held}, table_{settings.most_of_link, settings.seed} {}
+    neighbours(neighbours const&) = delete;
+    neighbours& operator=(neighbours const&) = delete;
+    ~neighbours() {
+        for (auto one = table_.begin(); one != table_.end(); ++one) drop_held(one->second, [](Packet) {});
+    }
 
-    [[nodiscard]] answer resolve(key const& who, time now) {
-        auto const found = entries_.find(who);
-        if (found == entries_.end()) {
-            if (entries_.size() >= settings_.most) return {};
-            auto& made = entries_[who];
-            made.used = now;
+    /// Calls drop(packet) for each packet that waited for a neighbour whose entry gives way.
+    template <class Drop>
+    [[nodiscard]] answer resolve(key const& who, time now, Drop&& drop) {
+        auto const found = table_.find(who);
+        if (found == table_.end()) {
+            while (table_.is_full(who.link)) evict(table_.least_useful(who.link), drop);
+            auto& made = table_.add(who, neighbour_use::incomplete, now)->second;
             begin_asking(made, now);
             return {nullptr, true};
         }
         auto& e = found->second;
         e.used = now;
         if (!e.mac) return {};
+        if (e.use == neighbour_use::unused) table_.move(*found, neighbour_use::used, now);
         bool const is_stale = e.attempts == 0 && now - e.confirmed >= settings_.reachable;
         if (is_stale) begin_asking(e, now);
         return {&*e.mac, is_stale};
     }
 
-    /// Keeps a packet until the neighbour is known. \return a packet that is given up: the oldest, or this one
+    /// Keeps a packet until the neighbour is known. \return a packet that is given up: an older one, or this one
     [[nodiscard]] std::optional<Packet> hold(key const& who, Packet packet) {
-        auto const found = entries_.find(who);
-        if (found == entries_.end()) return packet;
-        auto& held = found->second.held;
-        std::optional<Packet> oldest;
-        if (held.size() >= settings_.most_held) {
-            oldest.emplace(std::move(held.front()));
-            held.erase(held.begin());
-        }
-        held.push_back(std::move(packet));
-        return oldest;
+        auto const found = table_.find(who);
+        if (found == table_.end()) return packet;
+        return held_->push(found->second.held, std::move(packet), settings_.most_held);
     }
 
-    /// A neighbour told its MAC: calls release(packet) for each that waited. \return whether anything was new
-    template <class Release>
-    bool learn(key const& who, mac_address const& mac, told_by how, time now, Release&& release) {
-        auto found = entries_.find(who);
-        if (found == entries_.end()) {
-            if (how == told_by::answer || entries_.size() >= settings_.most) return false;
-            found = entries_.try_emplace(who).first;
-            found->second.used = now;
+    /// A neighbour told its MAC: calls release(packet) for each that waited, and drop(packet) for each that waited for
+    /// a neighbour whose entry gives way. \return whether anything was new
+    template <class Release, class Drop>
+    bool learn(key const& who, mac_address const& mac, told_by how, time now, Release&& release, Drop&& drop) {
+        auto found = table_.find(who);
+        if (found == table_.end()) {
+            if (how == told_by::answer || !make_room_for_unused(who.link, drop)) return false;
+            found = table_.add(who, neighbour_use::unused, now);
         }
         auto& e = found->second;
         bool const is_new = e.mac != mac || e.attempts != 0;
+        if (!e.mac && e.use == neighbour_use::incomplete) table_.move(*found, neighbour_use::used, now);
         e.mac = mac;
         e.confirmed = now;
         e.attempts = 0;
-        for (auto& packet : std::exchange(e.held, {})) release(std::move(packet));
+        while (e.held.size() != 0) release(held_->pop(e.held));
         return is_new;
     }
 
@@ -112,38 +100,39 @@ class neighbours {
     template <class Ask, class GiveUp>
     void tick(time now, Ask&& ask, GiveUp&& give_up) {
         std::vector<Packet> lost;
-        for (auto one = entries_.begin(); one != entries_.end();) {
-            auto const keep = still_wanted(one->first, one->second, now, ask);
-            if (!keep) std::ranges::move(one->second.held, std::back_inserter(lost));
-            one = keep ? std::next(one) : entries_.erase(one);
+        for (auto one = table_.begin(); one != table_.end();) {
+            auto const next = std::next(one);
+            if (!still_wanted(one->first, one->second, now, ask))
+                evict(*one, [&](Packet packet) { lost.push_back(std::move(packet)); });
+            one = next;
         }
         for (auto& packet : lost) give_up(std::move(packet));
     }
 
-    [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
-    [[nodiscard]] std::size_t waiting() const noexcept {
-        std::size_t sum = 0;
-        for (auto const& [who, e] : entries_) sum += e.held.size();
-        return sum;
-    }
+    [[nodiscard]] std::size_t size() const noexcept { return table_.size(); }
 
   private:
-    struct entry {
-        std::optional<mac_address> mac; ///< none: incomplete
-        time confirmed{};
-        time used{};
-        time next_attempt{};
-        unsigned attempts = 0; ///< 0: not being asked
-        std::vector<Packet> held;
-    };
-    struct hash {
-        [[nodiscard]] std::size_t operator()(key const& k) const noexcept {
-            std::uint64_t mixed = k.link;
-            for (auto const byte : k.address)
-                mixed = (mixed ^ std::to_integer<std::uint64_t>(byte)) * 0x9e37'79b9'7f4a'7c15; // 2^64 / golden ratio
-            return static_cast<std::size_t>(mixed ^ mixed >> 32);
-        }
-    };
+    using table = neighbour_table<V, Packet>;
+    using entry = neighbour_entry<V, Packet>;
+
+    template <class Drop>
+    void drop_held(entry& e, Drop&& drop) {
+        while (e.held.size() != 0) drop(held_->pop(e.held));
+    }
+    template <class Drop>
+    void evict(typename table::value_type& one, Drop&& drop) {
+        drop_held(one.second, drop);
+        table_.erase(one);
+    }
+    /// The entry of a station that sends a request replaces an unused one first, so that a flood of requests does not
+    /// remove the entries of neighbours that packets wait for. It never replaces a neighbour in use.
+    template <class Drop>
+    [[nodiscard]] bool make_room_for_unused(std::uint32_t link, Drop&& drop) {
+        if (!table_.is_full(link)) return true;
+        for (auto const use : {neighbour_use::unused, neighbour_use::incomplete})
+            if (auto* const one = table_.oldest(link, use); one != nullptr) return evict(*one, drop), true;
+        return false;
+    }
 
     template <class Ask>
     [[nodiscard]] bool still_wanted(key const& who, entry& e, time now, Ask& ask) const {
@@ -161,7 +150,8 @@ class neighbours {
     }
 
     neighbour_settings settings_;
-    std::unordered_map<key, entry, hash> entries_;
+    held_packets<Packet>* held_;
+    table table_;
 };
 
 } // namespace examples

@@ -32,6 +32,7 @@ struct packet_path_settings {
     kubeproxy::proxy_settings proxy{};
     neighbour_settings neighbours{};
     proxied_addresses answer_for = proxied_addresses::none;
+    reverse_path sources = reverse_path::strict;
     std::size_t buffers = 1024;
 };
 
@@ -72,8 +73,8 @@ class packet_path {
     packet_path(shared_data_plane const& shared, packet_path_settings const& settings, Port& port, Told told)
         : pool_{settings.buffers}, output_{shared.links, port, pool_, counters_, settings.neighbours},
           proxied_{shared.services, settings.answer_for}, answers_{output_, proxied_, std::move(told)},
-          router_{output_, answers_, shared.routes}, proxy_{shared.flows, shared.clients, shared.services,
-                                                            settings.proxy} {
+          router_{output_, answers_, shared.routes, settings.sources}, proxy_{shared.flows, shared.clients,
+                                                                              shared.services, settings.proxy} {
         spares_.reserve(most_spares);
     }
     packet_path(packet_path const&) = delete;

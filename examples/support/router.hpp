@@ -7,6 +7,7 @@
 #include "support/link_output.hpp"
 #include "support/local_delivery.hpp"
 #include "support/neighbour_answers.hpp"
+#include "support/reverse_path.hpp"
 #include "support/routes.hpp"
 
 #include <algorithm>
@@ -47,8 +48,9 @@ class router {
     using time = std::chrono::nanoseconds;
 
     /// \param routes outlive this
-    router(link_output<Port>& output, Answers& answers, routing_tables const& routes)
-        : output_{&output}, answers_{&answers}, routes_{&routes}, limiter_{kubeproxy::rate_limit{}} {}
+    router(link_output<Port>& output, Answers& answers, routing_tables const& routes, reverse_path sources)
+        : output_{&output}, answers_{&answers}, routes_{&routes}, sources_{sources}, limiter_{kubeproxy::rate_limit{}} {
+    }
 
     /// A frame that came in, of_frame() done. \return whether the library is next; else the packet has ended
     [[nodiscard]] bool admit(tap_packet& packet, time now) {
@@ -118,6 +120,7 @@ class router {
         if (!adopt_offloads(packet, p, offloads)) return drop(packet, router_drop::bad_offload);
         ip_view<V> const ip{packet.bytes()};
         if (!is_one_node(ip.source())) return drop(packet, router_drop::bad_source);
+        if (!may_come_from<V>(ip.source(), packet.link())) return drop(packet, router_drop::reverse_path);
         if (is_own<V>(ip.destination(), packet.link())) return true;
         // What was broadcast on the link is not forwarded, whatever its address is (RFC 1812 section 5.3.4).
         if (!is_one_node(ip.destination()) || is_link_local(ip.destination()) || is_link_local(ip.source()) ||
@@ -127,6 +130,15 @@ class router {
         if (make_error<V>(packet, {kubeproxy::icmp_type<V>::time_exceeded, 0, 0}, router_event::hop_limit_exceeded))
             transmit<V>(std::move(packet));
         return false;
+    }
+
+    /// Reverse path filtering, of packets as they come in by a link. Link-local addresses are of every link, and our
+    /// own addresses of none.
+    template <kubeproxy::ip_version V>
+    [[nodiscard]] bool may_come_from(typename V::address const& source, std::uint32_t link) const noexcept {
+        if (sources_ == reverse_path::off) return true;
+        if (is_own<V>(source, link)) return false;
+        return is_link_local(source) || has_reverse_path(routes_->of<V>(), source, link, sources_);
     }
 
     /// A link-local address is ours on its link only.
@@ -240,6 +252,7 @@ class router {
     link_output<Port>* output_;
     Answers* answers_;
     routing_tables const* routes_;
+    reverse_path sources_;
     kubeproxy::rate_limiter limiter_;
     std::vector<tap_packet> errors_;
     time now_{};

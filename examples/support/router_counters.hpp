@@ -14,23 +14,25 @@ enum class router_drop : std::uint8_t {
     not_ip,          ///< neither IP nor ARP
     bad_packet,      ///< no IP packet (RFC 791, RFC 8200)
     bad_offload,     ///< the virtio-net header does not fit the packet
-    bad_neighbour,   ///< ARP or neighbour discovery that breaks its rules (RFC 826, RFC 4861 section 7.1)
-    bad_source,      ///< its source is no single node's (RFC 1812 section 5.3.7)
-    not_routable,    ///< its destination is multicast, loopback, broadcast or link-local
-    unanswered,      ///< it could not go on, and the error about it is forbidden or over the rate
-    local,           ///< to the router itself, which has no use for it
-    unresolved,      ///< waited for a neighbour, and others came behind
-    no_buffer,       ///< all buffers are in use
-    link_down,       ///< the device is down, or its queue gone
-    link_refused,    ///< the device did not take the frame
+    bad_neighbour, ///< ARP or ND that breaks its rules (RFC 826, RFC 4861 section 7.1), or is of no station of the link
+    bad_source,    ///< its source is no single node's (RFC 1812 section 5.3.7)
+    reverse_path,  ///< it came in by a link that its source is not behind (RFC 3704)
+    not_routable,  ///< its destination is multicast, loopback, broadcast or link-local
+    unanswered,    ///< it could not go on, and the error about it is forbidden or over the rate
+    local,         ///< to the router itself, which has no use for it
+    unresolved,    ///< waited for a neighbour, and gave way to packets that came later
+    no_buffer,     ///< all buffers are in use
+    link_down,     ///< the device is down, or its queue gone
+    link_refused,  ///< the device did not take the frame
     count_
 };
 inline constexpr std::size_t router_drop_count = static_cast<std::size_t>(router_drop::count_);
 
 [[nodiscard]] constexpr std::string_view name(router_drop why) noexcept {
     constexpr std::array<std::string_view, router_drop_count> names{
-        "truncated_frame", "not_for_us", "not_ip", "bad_packet", "bad_offload", "bad_neighbour", "bad_source",
-        "not_routable",    "unanswered", "local",  "unresolved", "no_buffer",   "link_down",     "link_refused"};
+        "truncated_frame", "not_for_us", "not_ip",       "bad_packet",   "bad_offload",
+        "bad_neighbour",   "bad_source", "reverse_path", "not_routable", "unanswered",
+        "local",           "unresolved", "no_buffer",    "link_down",    "link_refused"};
     return names[static_cast<std::size_t>(why)];
 }
 static_assert(name(router_drop::link_refused) == "link_refused", "one name for each enumerator, in order");

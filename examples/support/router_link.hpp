@@ -49,6 +49,13 @@ class router_link {
         return std::ranges::find(addresses<V>(), address, &station<V>::address) != addresses<V>().end();
     }
 
+    /// Whether a station of this link may have the address: it belongs to the link's network, and is not ours.
+    template <kubeproxy::ip_version V>
+    [[nodiscard]] bool may_have_station(typename V::address const& address) const noexcept {
+        auto const contains = [&](station<V> const& s) { return s.network.contains(address); };
+        return std::ranges::any_of(addresses<V>(), contains) && !has<V>(address);
+    }
+
   private:
     template <kubeproxy::ip_version V>
     using stations = std::vector<station<V>>;

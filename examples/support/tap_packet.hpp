@@ -138,6 +138,8 @@ class packet_pool {
         free_.pop_back();
         return {*this, *bytes, size, link, who};
     }
+    /// How many buffers there are at most.
+    [[nodiscard]] std::size_t capacity() const noexcept { return most_; }
     [[nodiscard]] std::size_t in_use() const noexcept { return all_.size() - free_.size(); }
 
   private:

@@ -94,7 +94,13 @@ class worker {
     /// From any thread.
     [[nodiscard]] kubeproxy::verdict_counters const& verdicts() const noexcept { return path_.verdicts(); }
 
+    /// Leaves it out while the thread is behind, so that a flood of neighbour messages takes no memory: this worker
+    /// asks for the address itself when it needs it.
     void hear(news const& what) {
+        {
+            std::lock_guard const lock{mutex_};
+            if (tasks_.size() >= most_waiting_tasks) return;
+        }
         post([this, what] {
             std::visit(
                 [&]<class Address>(Address const& address) {
@@ -113,6 +119,7 @@ class worker {
             if (self->tell_) self->tell_(*self, {link, address, mac});
         }
     };
+    static constexpr std::size_t most_waiting_tasks = 1024;
     static constexpr auto tick_time = std::chrono::milliseconds{100};
     /// Of the flow table, looked at with each tick for what has expired; bursts look at some, too.
     static constexpr std::size_t sweep = 4096;

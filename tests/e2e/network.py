@@ -43,9 +43,18 @@ def need(*programs):
         if shutil.which(program) is None:
             skip(f"{program} is not installed")
     probe = f"kp{os.getpid()}"
-    if subprocess.run(["ip", "netns", "add", probe], capture_output=True).returncode != 0:
-        skip("network namespaces cannot be made here")
+    if why := _refusal("netns", "add", probe):
+        skip(f"network namespaces cannot be created here: {why}")
+    why = _refusal("-n", probe, "tuntap", "add", "dev", "t0", "mode", "tap")
     subprocess.run(["ip", "netns", "del", probe], check=True)
+    if why:
+        skip(f"TAP devices cannot be created here: {why}")
+
+
+def _refusal(*words):
+    """Why ip does not do this; empty: it has done it."""
+    done = subprocess.run(["ip", *words], capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stderr.strip() or f"ip ended with {done.returncode}"
 
 
 def run(*command, check=True, timeout=120, **more):

@@ -131,9 +131,14 @@ struct played_devices {
 
 class router_bench {
   public:
-    explicit router_bench(proxied_addresses answer_for = proxied_addresses::none, std::size_t pods_mtu = 1500)
-        : links_{make_links(pods_mtu)}, routes_{make_routes(links_)},
-          path_{{services_, flows_, clients_, links_, routes_}, {.answer_for = answer_for}, devices_, {}} {}
+    explicit router_bench(proxied_addresses answer_for = proxied_addresses::none, std::size_t pods_mtu = 1500,
+                          reverse_path sources = reverse_path::strict)
+        : links_{make_links(pods_mtu)}, routes_{make_routes(links_)}, path_{{services_, flows_, clients_, links_,
+                                                                             routes_},
+                                                                            {.answer_for = answer_for,
+                                                                             .sources = sources},
+                                                                            devices_,
+                                                                            {}} {}
 
     void configure(std::string_view ku) { ASSERT_TRUE(control_.apply(ku).ok()); }
     void receive(std::uint32_t link, octets frame, std::chrono::nanoseconds now = {}) {

@@ -4,8 +4,11 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <cstdio>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 // The router with the library in it, from frame to frame: a client's link (0) and a pods' link (1).
@@ -279,12 +282,23 @@ TEST_F(routing, what_is_not_to_be_forwarded_is_dropped_with_its_reason) {
         {router_drop::bad_source, ip_frame(client_mac, packet("127.0.0.1", "10.244.1.7"))},
         {router_drop::bad_source, ip_frame(client_mac, packet("224.0.0.1", "10.244.1.7"))},
         {router_drop::bad_source, ip_frame(client_mac, packet("::", "fd00:244::7"))},
+        {router_drop::reverse_path, ip_frame(client_mac, packet("10.244.1.7", "192.0.2.2"))},
+        {router_drop::reverse_path, ip_frame(client_mac, packet("203.0.113.9", "10.244.1.7"))},
+        {router_drop::reverse_path, ip_frame(client_mac, packet("192.0.2.1", "10.244.1.7"))},
+        {router_drop::reverse_path, ip_frame(client_mac, packet("10.244.1.1", "10.244.1.7"))},
+        {router_drop::reverse_path, ip_frame(client_mac, packet("fd00:244::7", "2001:db8::2"))},
+        {router_drop::reverse_path, ip_frame(client_mac, packet("2001:db8:9::1", "fd00:244::7"))},
         {router_drop::bad_packet,
          ip_frame(client_mac, seed::with(packet("192.0.2.2", "10.244.1.7"), {{8, seed::of({9})}}))},
         {router_drop::bad_packet, ip_frame(client_mac, seed::cut(packet("192.0.2.2", "10.244.1.7"), 19))},
         {router_drop::not_ip, frame_of(client_mac, bench_.mac(0), 0x8100, seed::counted(60))},
         {router_drop::bad_neighbour, frame_of(client_mac, broadcast_mac, ether_type::arp, seed::counted(27))},
         {router_drop::bad_neighbour, frame_of(client_mac, broadcast_mac, ether_type::arp, seed::counted(28))},
+        {router_drop::bad_neighbour, arp_request(client_mac, "10.244.1.9", "192.0.2.1")},
+        {router_drop::bad_neighbour, arp_request(client_mac, "192.0.2.1", "192.0.2.1")},
+        {router_drop::bad_neighbour, arp_reply(client_mac, "203.0.113.9", our_mac, "192.0.2.1")},
+        {router_drop::bad_neighbour, solicitation(client_mac, "fd00:244::9", "2001:db8::1")},
+        {router_drop::bad_neighbour, solicitation(client_mac, "2001:db8::1", "2001:db8::1")},
         {router_drop::truncated_frame, seed::counted(23)},
     };
     for (auto const& row : rows) {
@@ -293,6 +307,72 @@ TEST_F(routing, what_is_not_to_be_forwarded_is_dropped_with_its_reason) {
         bench_.receive(0, row.frame);
         EXPECT_EQ(bench_.counters().of(row.why), before + 1);
         EXPECT_TRUE(bench_.sent().empty());
+    }
+}
+
+// At most a quarter of the buffers waits for neighbours, so that reading goes on. The test bench needs a free buffer
+// for each frame that it receives.
+TEST_F(routing, packets_to_unused_addresses_leave_buffers_for_others) {
+    introduce();
+    auto const to_nobody = [&](std::uint32_t i) {
+        return ip_frame(client_mac,
+                        from_client("10.244.1." + std::to_string(100 + i % 64), seed::udp(seed::counted(8))));
+    };
+    constexpr std::uint32_t buffers = 1024, frames = 3 * buffers;
+    for (std::uint32_t i = 0; i < frames; ++i) bench_.receive(0, to_nobody(i));
+    EXPECT_EQ(bench_.counters().waiting, buffers / 4);
+    EXPECT_EQ(bench_.counters().of(router_drop::unresolved), frames - buffers / 4);
+    EXPECT_EQ(bench_.counters().of(router_drop::no_buffer), 0u);
+    bench_.clear();
+    bench_.receive(0, ip_frame(client_mac, from_client("10.244.1.7", seed::udp(seed::counted(8)))));
+    EXPECT_EQ(destination_of(only_packet(1)), "10.244.1.7") << "others are not delayed";
+    bench_.clear();
+    bench_.receive(1, arp_reply(pod_mac, "10.244.1.163", bench_.mac(1), "10.244.1.1"));
+    ASSERT_EQ(bench_.sent().size(), 4u) << "the last of those that wait for it: one of 64";
+    EXPECT_EQ(destination_of(bench_.sent()[0].packet()), "10.244.1.163");
+}
+
+TEST_F(routing, requests_of_one_link_do_not_make_stations_of_another_unreachable) {
+    for (std::uint32_t i = 0; i < 5000; ++i) {
+        char sender[32];
+        std::snprintf(sender, sizeof sender, "fd00:244::1:%x", i);
+        bench_.receive(1, solicitation(pod_mac, sender, "fd00:244::1"));
+    }
+    bench_.receive(0, solicitation(client_mac, "2001:db8::2", "2001:db8::1"));
+    bench_.clear();
+    bench_.receive(1, ip_frame(pod_mac, bytes_of({.source = "fd00:244::1:7",
+                                                  .destination = "2001:db8::2",
+                                                  .message = seed::udp(seed::counted(8))})));
+    EXPECT_EQ(destination_of(only_packet(0)), "2001:db8::2");
+}
+
+TEST(routing_by_source, the_mode_says_which_sources_are_let_in) { // RFC 3704 sections 2.2 and 2.4
+    struct {
+        reverse_path mode;
+        char const* source;
+        bool is_let_in;
+    } const rows[]{
+        {reverse_path::strict, "192.0.2.2", true},    {reverse_path::strict, "10.244.1.9", false},
+        {reverse_path::strict, "203.0.113.9", false}, {reverse_path::loose, "10.244.1.9", true},
+        {reverse_path::loose, "203.0.113.9", false},  {reverse_path::loose, "192.0.2.1", false},
+        {reverse_path::off, "203.0.113.9", true},     {reverse_path::off, "10.244.1.9", true},
+        {reverse_path::strict, "2001:db8::2", true},  {reverse_path::strict, "fd00:244::9", false},
+        {reverse_path::loose, "fd00:244::9", true},   {reverse_path::loose, "2001:db8:9::1", false},
+        {reverse_path::off, "2001:db8:9::1", true},
+    };
+    for (auto const& row : rows) {
+        SCOPED_TRACE(std::string{row.source} + " in mode " + std::to_string(static_cast<int>(row.mode)));
+        router_bench bench{proxied_addresses::none, 1500, row.mode};
+        bool const is_ipv6 = std::string_view{row.source}.find(':') != std::string_view::npos;
+        bench.receive(1, is_ipv6 ? solicitation(pod_mac, "fd00:244::7", "fd00:244::1")
+                                 : arp_request(pod_mac, "10.244.1.7", "10.244.1.1"));
+        bench.clear();
+        bench.receive(0, ip_frame(client_mac, bytes_of({.source = row.source,
+                                                        .destination = is_ipv6 ? "fd00:244::7" : "10.244.1.7",
+                                                        .message = seed::udp(seed::counted(8))})));
+        EXPECT_EQ(bench.sent().size(), row.is_let_in ? 1u : 0u);
+        EXPECT_EQ(bench.counters().of(router_drop::reverse_path), row.is_let_in ? 0u : 1u);
+        EXPECT_TRUE(bench.counters().adds_up());
     }
 }
 

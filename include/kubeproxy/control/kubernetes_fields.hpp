@@ -131,38 +131,48 @@ void for_each_in(boost::json::object const& object, std::string_view name, F&& f
 }
 
 namespace detail {
-/// Objects from before Go 1.17 may have leading zeros in IPv4 addresses, which mean nothing: the API server and
-/// kube-proxy read them on (k8s.io/utils/net ParseIPSloppy).
+/// Objects from before Go 1.17 may have leading zeros in decimal numbers, which mean nothing: the API server and
+/// kube-proxy still read them (k8s.io/utils/net ParseIPSloppy and ParseCIDRSloppy), also in the IPv4 part of an IPv6
+/// address and in the length of a prefix.
 [[nodiscard]] inline std::string without_leading_zeros(std::string_view text) {
+    constexpr std::string_view separators = ".:/", digits = "0123456789abcdefABCDEF";
     std::string result;
-    if (text.find(':') != std::string_view::npos) return std::string{text};
     for (std::size_t i = 0; i < text.size(); ++i) {
-        bool const is_first = result.empty() || result.back() == '.';
-        bool const is_followed = i + 1 < text.size() && text[i + 1] >= '0' && text[i + 1] <= '9';
+        bool const is_first = result.empty() || separators.find(result.back()) != std::string_view::npos;
+        bool const is_followed = i + 1 < text.size() && digits.find(text[i + 1]) != std::string_view::npos;
         if (text[i] != '0' || !is_first || !is_followed) result += text[i];
     }
     return result;
 }
+
+/// An IPv4-mapped address means the IPv4 address, as it does for the API server (Go's net.IP.To4).
+[[nodiscard]] inline ipv4::address unmapped(ipv6::address const& mapped) noexcept {
+    ipv4::address result;
+    std::ranges::copy(mapped.end() - result.size(), mapped.end(), result.begin());
+    return result;
+}
 } // namespace detail
 
-/// An IPv4-mapped one is of IPv4, as it is for the API server.
 [[nodiscard]] inline ip_address address_in(std::string_view text) {
     auto const address = parse_address(detail::without_leading_zeros(text));
     if (!address) throw field_error{"", shown(text) + " is no address"};
     auto const* v6 = std::get_if<ipv6::address>(&*address);
     if (v6 == nullptr || !detail::is_ipv4_mapped(*v6)) return *address;
-    ipv4::address mapped;
-    std::ranges::copy(v6->end() - mapped.size(), v6->end(), mapped.begin());
-    return mapped;
+    return detail::unmapped(*v6);
 }
 /// The API server lets white space around a prefix pass; so does kube-proxy.
 [[nodiscard]] inline ip_prefix prefix_in(std::string_view text) {
     constexpr std::string_view space = " \t\r\n";
     auto const first = std::min(text.find_first_not_of(space), text.size());
     auto const trimmed = text.substr(first, text.find_last_not_of(space) + 1 - first);
-    if (trimmed.find('/') != std::string_view::npos)
-        if (auto const prefix = parse_prefix(detail::without_leading_zeros(trimmed))) return *prefix;
-    throw field_error{"", shown(text) + " is no prefix"};
+    auto const prefix_of_text = trimmed.find('/') == std::string_view::npos
+                                    ? std::nullopt
+                                    : parse_prefix(detail::without_leading_zeros(trimmed));
+    if (!prefix_of_text) throw field_error{"", shown(text) + " is no prefix"};
+    auto const* v6 = std::get_if<prefix<ipv6>>(&*prefix_of_text);
+    constexpr unsigned mapped_bits = address_bits<ipv6> - address_bits<ipv4>;
+    if (v6 == nullptr || !detail::is_ipv4_mapped(v6->address) || v6->length < mapped_bits) return *prefix_of_text;
+    return prefix<ipv4>::of(detail::unmapped(v6->address), v6->length - mapped_bits);
 }
 
 [[nodiscard]] inline ip_prefix host_prefix(ip_address const& address) {

@@ -101,13 +101,14 @@ class stepwise_cluster {
     void take(boost::json::object const& object) {
         if (auto const* inner = object.if_contains("object")) return take(inner->get_object());
         if (object.at("kind") == "Service") return objects_.put_service(*read_service(object));
-        objects_.put_slice(name_of(object).text(), *read_slice(object, configuration_.node()));
+        objects_.put_slice(name_of(object).text(), *read_slice(object, topologies_));
     }
 
     service_source source_;
     service_reader worker_{source_};
     json_stream text_;
     valid_configuration configuration_;
+    topology_pool topologies_;
     kubernetes_cluster objects_{configuration_};
     compiler compiler_;
     publisher publisher_{source_};

@@ -207,7 +207,8 @@ std::vector<examples::service_report> translator::services() const {
     std::vector<examples::service_report> reports;
     for (auto const& service : control_.compiled().services()) {
         for (auto const& port : service.ports) {
-            auto const view = view_of(*service.source, port, *control_.current(), services_);
+            auto const view =
+                view_of(*service.source, port, control_.compiled().node(), *control_.current(), services_);
             auto const packets = view.counted.packets + refused(port.service) + refused(port.guarded);
             auto& report = reports.emplace_back();
             report.all = {view.name, packets, view.counted.flows};

@@ -213,7 +213,8 @@ class random_cluster {
     [[nodiscard]] bool once_in(unsigned n) { return random_() % n == 0; }
 
     void change_node() {
-        node_configuration node{.addresses = {*parse_address("192.0.2.1"), *parse_address("2001:db8::1")}};
+        node_configuration node{.name = once_in(2) ? "here" : "",
+                                .addresses = {*parse_address("192.0.2.1"), *parse_address("2001:db8::1")}};
         if (once_in(2)) node.addresses.push_back(*parse_address("192.0.2.2"));
         if (once_in(2)) node.node_port_addresses = std::vector{*parse_prefix("192.0.2.0/24"), *parse_prefix("::/0")};
         if (once_in(2)) node.service_ranges = {*parse_prefix("10.96.0.0/16"), *parse_prefix("10.96.0.3/32")};
@@ -226,7 +227,7 @@ class random_cluster {
             if (once_in(2)) continue;
             endpoint e{.address = *parse_address(once_in(5) ? "2001:db8:244::" + std::to_string(i + 1)
                                                             : pod_address(service, i))};
-            e.on_this_node = once_in(3);
+            if (once_in(3)) e.topology = shared_topology{{.node = "here"}};
             if (once_in(4)) e.ready = false;
             if (once_in(4)) e.terminating = true;
             all.push_back(e);

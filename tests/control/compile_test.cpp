@@ -228,12 +228,13 @@ endpoint in_state(std::string_view address, bool ready, bool serving, bool termi
     e.ready = ready;
     e.serving = serving;
     e.terminating = terminating;
-    e.on_this_node = here;
+    if (here) e.topology = shared_topology{{.node = "here"}};
     return e;
 }
 
 TEST(compile, usable_are_ready_endpoints_else_those_that_serve_while_they_terminate) { // KEP-1669
     cluster c;
+    c.set_node({.name = "here"});
     auto const ready = in_state("10.244.0.1", true, true, false);
     auto const leaving = in_state("10.244.0.2", false, true, true, true);
     auto const gone = in_state("10.244.0.3", false, false, true);
@@ -252,43 +253,9 @@ TEST(compile, usable_are_ready_endpoints_else_those_that_serve_while_they_termin
     EXPECT_EQ(std::ranges::count_if(c.now->status, &backend_status::terminating), 5);
 }
 
-TEST(compile, hints_count_if_every_ready_endpoint_has_one_and_one_is_for_here) { // KEP-2433
-    auto const hinted = [](std::string_view address, topology_hint hint) {
-        auto e = pod(address);
-        e.hint = hint;
-        return e;
-    };
-    using enum topology_hint;
-    cluster c;
-    c.put(service("followed", {at("10.96.0.1")}, {hinted("10.244.0.1", here), hinted("10.244.0.2", elsewhere)}));
-    c.put(service("one without", {at("10.96.0.2")}, {hinted("10.244.0.1", here), hinted("10.244.0.2", none)}));
-    c.put(service("none here", {at("10.96.0.3")}, {hinted("10.244.0.1", elsewhere), hinted("10.244.0.2", elsewhere)}));
-    c.compile();
-    EXPECT_EQ(backends_of(*c.now, c.entry("10.96.0.1").everywhere), (names{"10.244.0.1:8080"}));
-    EXPECT_EQ(c.entry("10.96.0.2").everywhere->backends.size(), 2u);
-    EXPECT_EQ(c.entry("10.96.0.3").everywhere->backends.size(), 2u);
-}
-
-TEST(compile, hints_for_nodes_go_before_hints_for_zones) { // KEP-3015
-    auto const hinted = [](std::string_view address, topology_hint zone, topology_hint node) {
-        auto e = pod(address);
-        e.hint = zone;
-        e.node_hint = node;
-        return e;
-    };
-    using enum topology_hint;
-    cluster c;
-    c.put(
-        service("node", {at("10.96.0.1")}, {hinted("10.244.0.1", here, here), hinted("10.244.0.2", here, elsewhere)}));
-    c.put(service("zone", {at("10.96.0.2")},
-                  {hinted("10.244.0.1", here, elsewhere), hinted("10.244.0.2", elsewhere, elsewhere)}));
-    c.compile();
-    EXPECT_EQ(backends_of(*c.now, c.entry("10.96.0.1").everywhere), (names{"10.244.0.1:8080"}));
-    EXPECT_EQ(backends_of(*c.now, c.entry("10.96.0.2").everywhere), (names{"10.244.0.1:8080"}));
-}
-
 TEST(compile, one_ring_where_all_endpoints_are_here_and_one_for_equal_endpoints) {
     cluster c;
+    c.set_node({.name = "here"});
     c.put(service("a", {at("10.96.0.1")}, {in_state("10.244.0.1", true, true, false, true), pod("10.244.0.2")}));
     c.put(service("b", {at("10.96.0.2")}, {pod("10.244.0.2"), pod("10.244.0.1")}));
     c.put(service("c", {at("10.96.0.3")}, {in_state("10.244.0.1", true, true, false, true)}));

@@ -10,7 +10,7 @@ namespace {
 
 endpoint at(std::string_view address, bool here, bool ready = true) {
     endpoint e{.address = *parse_address(address)};
-    e.on_this_node = here;
+    if (here) e.topology = shared_topology{{.node = "here"}};
     e.ready = ready;
     return e;
 }
@@ -29,6 +29,7 @@ TEST(health, counts_ready_endpoints_of_this_node_once) {
     auto terminating = at("10.244.0.3", true, false);
     terminating.terminating = true;
     valid_configuration all;
+    ASSERT_FALSE(all.set_node({.name = "here"}));
     ASSERT_FALSE(all.put(service("a/two", "10.96.0.1", 32001,
                                  {{"1", {}, {at("10.244.0.1", true), at("10.244.0.2", false), terminating}},
                                   {"2", {}, {at("10.244.0.1", true), at("10.244.0.4", true)}}})));
@@ -67,6 +68,7 @@ TEST(health, a_dual_stack_service_has_an_answer_for_each_family) {
     auto single = service("a/single", "fd00:96::2", 32002, {{"v6", {}, {at("fd00:244::1", true)}}});
     single.addresses.push_back({*parse_prefix("192.0.2.9"), service_address_kind::external_ip}); // no family of it
     valid_configuration all;
+    ASSERT_FALSE(all.set_node({.name = "here"}));
     ASSERT_FALSE(all.put(dual));
     ASSERT_FALSE(all.put(single));
     EXPECT_EQ(health_answers(all), (std::vector<health_answer>{

@@ -57,7 +57,7 @@ class cluster {
             for (auto const& a : v.addresses) line += ' ' + to_text(a.where);
             line += ' ' + std::string{protocol_text(v.port)} + ' ' + std::to_string(v.port.port) + " ->";
             for (auto const& e : v.endpoints)
-                if (e.ring_entries != 0) line += ' ' + to_text(e.address, e.port) + (e.is.on_this_node ? "*" : "");
+                if (e.ring_entries != 0) line += ' ' + to_text(e.address, e.port) + (e.on_this_node ? "*" : "");
             all.push_back(std::move(line));
         }
         std::ranges::sort(all);

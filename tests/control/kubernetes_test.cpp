@@ -293,12 +293,6 @@ INSTANTIATE_TEST_SUITE_P(
                      "Service default/web: status.loadBalancer.ingress[0].ip: \"x\" is no address"},
         refused_case{"address_type", slice_text("a", "web", "", "", "IPv5"),
                      "EndpointSlice default/a: addressType: \"IPv5\": IPv4, IPv6 or FQDN is wanted"},
-        refused_case{"other_family", slice_text("a", "web", pod("10.244.0.2") + ',' + pod("2001:db8::1")),
-                     "EndpointSlice default/a: endpoints[1].addresses[0]: \"2001:db8::1\" is no IPv4 address"},
-        refused_case{"no_address", slice_text("a", "web", R"({"addresses":[]})"),
-                     "EndpointSlice default/a: endpoints[0].addresses: there is none"},
-        refused_case{"condition", slice_text("a", "web", pod("10.244.0.2", R"(,"conditions":{"ready":"yes"})")),
-                     "EndpointSlice default/a: endpoints[0].conditions.ready: true or false is wanted"},
         refused_case{"slice_port", slice_text("a", "web", pod("10.244.0.2"), R"({"port":65536})"),
                      "EndpointSlice default/a: ports[0].port: 65536: a number from 0 to 65535 is wanted"},
         refused_case{"event", R"({"type":"SEEN","object":{"kind":"Service"}})", "watch: type: \"SEEN\" is no event"},
@@ -367,17 +361,6 @@ TEST(kubernetes, objects_of_other_kinds_may_be_deep) {
     EXPECT_EQ(c.in_force(), one_service);
 }
 
-// netutils.ParseIPSloppy
-TEST(kubernetes, addresses_as_old_objects_have_them) {
-    cluster c;
-    EXPECT_EQ(c.feed(web("web", "010.096.000.001") + slice_text("a", "web", pod("::ffff:10.244.0.1"))), lines{});
-    EXPECT_EQ(c.in_force(), one_service);
-    EXPECT_EQ(c.feed(web("web", "10.96.0.0x1")),
-              lines{"Service default/web: spec.clusterIP: \"10.96.0.0x1\" is no address"});
-    EXPECT_EQ(c.feed(web("web", "10.96.0.0256")),
-              lines{"Service default/web: spec.clusterIP: \"10.96.0.0256\" is no address"});
-}
-
 TEST(kubernetes, a_whole_service) {
     cluster c;
     EXPECT_EQ(c.feed(service_text("web", R"("type":"LoadBalancer","clusterIP":"10.96.0.1",
@@ -432,10 +415,14 @@ TEST(kubernetes, endpoint_conditions_place_and_hints) {
     auto const ip = [](std::string_view text) { return *parse_address(text); };
     std::vector<endpoint> const expected{
         {.address = ip("10.244.0.1")},
-        {.address = ip("10.244.0.2"), .on_this_node = true},
-        {.address = ip("10.244.0.3"), .ready = false, .terminating = true},
+        {.address = ip("10.244.0.2"), .topology = shared_topology{{.node = "here"}}},
+        {.address = ip("10.244.0.3"),
+         .ready = false,
+         .terminating = true,
+         .topology = shared_topology{{.node = "there"}}},
         {.address = ip("10.244.0.4"), .serving = false},
-        {.address = ip("10.244.0.5"), .hint = topology_hint::here, .node_hint = topology_hint::elsewhere},
+        {.address = ip("10.244.0.5"),
+         .topology = shared_topology{{.for_zones = {"east", "west"}, .for_nodes = {"there"}}}},
         {.address = ip("10.244.0.6")}};
     EXPECT_EQ(slices[0].endpoints, expected);
 }

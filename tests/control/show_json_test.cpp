@@ -19,7 +19,7 @@ service_view web() {
     v.port = {.name = "http", .protocol = service_protocol::tcp, .port = 80, .target_port = 8080, .node_port = 30080};
     v.counted = {.packets = 18446744073709551615u, .bytes = 2, .flows = 3};
     endpoint_view e{.address = *parse_address("2001:db8::1"), .port = 8080, .ring_entries = 10};
-    e.is.on_this_node = true;
+    e.on_this_node = true;
     v.endpoints.push_back(e);
     return v;
 }

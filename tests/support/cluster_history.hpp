@@ -139,9 +139,11 @@ class history {
         auto const count = dice_->one_of({1u, 1u, 2u, 3u});
         s.ports.clear();
         for (unsigned i = 0; i < count; ++i) {
-            port p{.name = count == 1 && dice_->percent(50) ? "" : std::array{"http", "dns", "s"}.at(i),
+            port p{.name = {},
                    .protocol = dice_->one_of<char const*>({"TCP", "UDP", "TCP", "UDP", "SCTP"}),
                    .number = dice_->one_of({80u, 443u, 53u})};
+            // A port keeps its name: the model does not know which names slices had before.
+            if (p.protocol != "TCP" || p.number != 80) p.name = p.protocol + std::to_string(p.number);
             auto const is_same = [&](port const& q) { return q.number == p.number && q.protocol == p.protocol; };
             if (std::ranges::any_of(s.ports, is_same)) continue;
             auto const node_port = 30000 + dice_->below(6);

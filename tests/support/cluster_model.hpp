@@ -155,22 +155,28 @@ class model {
     std::uint64_t lives_ = 0;
 };
 
-/// A backend that was gone and is there again is another one to the connections that it had.
+/// A backend that was gone and is there again is another one to the connections that it had. One that no longer serves
+/// its port is there as long as some slice of the service lists its address and port.
 inline void model::note_backends() {
-    auto before = std::exchange(backends_, {});
+    auto const before = std::exchange(backends_, {});
+    auto const note = [&](std::string const& identity, side const& at, pod const& is) {
+        auto const known = before.find({identity, at});
+        auto b = known != before.end() ? known->second : backend_state{.life = ++lives_};
+        b.terminating = is.terminating.value_or(false);
+        if (!b.terminating) b.since.reset();
+        if (!b.terminating) b.drained = false;
+        backends_.try_emplace({identity, at}, b);
+    };
     for (auto const& [name, s] : all_.services)
         for (auto const& p : s.ports)
             for (unsigned const version : {4u, 6u}) {
                 if (cluster_ip(s, version).empty()) continue;
                 auto const identity = port_identity(name, s, p, version);
-                for (auto const& c : candidates(all_, name, p, version)) {
-                    auto const known = before.find({identity, c.at});
-                    auto b = known != before.end() ? known->second : backend_state{.life = ++lives_};
-                    b.terminating = c.is->terminating.value_or(false);
-                    if (!b.terminating) b.since.reset();
-                    if (!b.terminating) b.drained = false;
-                    backends_.try_emplace({identity, c.at}, b);
-                }
+                for (auto const& c : candidates(all_, name, p, version)) note(identity, c.at, *c.is);
+                for (auto const& [key, b] : before)
+                    if (key.first == identity)
+                        if (auto const* is = listed_at(all_, name, p.protocol, version, key.second))
+                            note(identity, key.second, *is);
             }
 }
 

@@ -75,6 +75,20 @@ inline std::vector<candidate> candidates(state const& all, std::string const& se
     return found;
 }
 
+/// A pod that some slice of the service lists at this address and port, for whichever service port; null: none.
+inline pod const* listed_at(state const& all, std::string const& service, std::string const& protocol, unsigned version,
+                            side const& at) {
+    for (auto const& [name, slice] : all.slices) {
+        if (slice.service != service || slice.version != version) continue;
+        for (auto const& offered : slice.ports) {
+            if (offered.protocol != protocol || offered.number != at.port) continue;
+            for (auto const& name_of_pod : slice.pods)
+                if (auto const& p = all.pods.at(name_of_pod); address_of(p, version) == at.address) return &p;
+        }
+    }
+    return nullptr;
+}
+
 /// Ready ones; where there is none, those that terminate and still serve (KEP-1669).
 inline std::vector<candidate> usable(std::vector<candidate> const& all) {
     std::vector<candidate> ready, leaving;

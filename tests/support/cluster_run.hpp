@@ -124,9 +124,7 @@ class history_run {
         note("node: " + json::serialize(printed(here_)));
     }
     void change_node() {
-        auto const next = random_node(dice_);
-        auto const zone = std::exchange(here_, next).zone; // where it is does not change
-        here_.zone = zone;
+        here_ = random_node(dice_);
         take_node();
         bed_.control().publish();
         model_.publish(in_force_, here_);

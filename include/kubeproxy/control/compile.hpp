@@ -6,6 +6,7 @@
 #include "kubeproxy/control/frontends.hpp"
 #include "kubeproxy/control/node.hpp"
 #include "kubeproxy/control/placement.hpp"
+#include "kubeproxy/control/port_targets.hpp"
 #include "kubeproxy/control/returns.hpp"
 #include "kubeproxy/control/rings.hpp"
 #include "kubeproxy/control/source_ranges.hpp"
@@ -72,6 +73,8 @@ class compiler {
         return places_.renewed_backends();
     }
     [[nodiscard]] ring_cache const& rings() const noexcept { return rings_; }
+    /// Of the last compile(). \pre there was one
+    [[nodiscard]] node_configuration const& node() const noexcept { return *node_; }
 
   private:
     using shared_service = valid_configuration::shared_service;
@@ -226,7 +229,7 @@ inline void compiler::guard(compiled_port& port, service_configuration const& ne
 }
 
 inline void compiler::fill(compiled_port& port, compiled_service const& compiled, service_configuration const& next) {
-    auto const targets = targets_of(next, next.ports[port.position], port.client_version);
+    auto const targets = port_targets(next, port, *node_, working_);
     places_.place_targets(port, targets);
     auto entry = entry_for(port, compiled, next);
     working_.some_have_lifetimes |= entry.lifetimes != nullptr;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kubeproxy/control/topology.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 #include "kubeproxy/wire/address_text.hpp"
 
@@ -46,21 +47,14 @@ struct service_port {
     [[nodiscard]] friend bool operator==(service_port const&, service_port const&) = default;
 };
 
-/// What an endpoint's hints say about this node or its zone: traffic stays with the hinted ones if all ready endpoints
-/// have hints.
-enum class topology_hint : std::uint8_t { none, elsewhere, here };
-
-/// An address that serves. Where it is has been compared with the node's name and zone by whoever read the objects:
-/// names for each of 100,000 endpoints would outweigh everything else.
+/// An address that serves.
 struct endpoint {
     ip_address address{};
     std::uint16_t weight = 1; ///< beside the other endpoints of the service; 0: no new flows
     bool ready = true;
     bool serving = true;
     bool terminating = false;
-    bool on_this_node = false;
-    topology_hint hint = topology_hint::none;      ///< forZones
-    topology_hint node_hint = topology_hint::none; ///< forNodes; goes before the zone
+    shared_topology topology{}; ///< its node and hints
 
     [[nodiscard]] friend bool operator==(endpoint const&, endpoint const&) = default;
 };
@@ -100,6 +94,8 @@ struct service_configuration {
     std::vector<service_address> addresses{};
     std::vector<service_port> ports{};
     std::vector<endpoint_slice> slices{};
+    /// The ports before each change of their names, newest first, as long as a slice follows them; see port_names.hpp.
+    std::vector<std::vector<service_port>> former_ports{};
     pod_family pods = pod_family::as_client;
     traffic_policy internal_policy = traffic_policy::cluster;
     traffic_policy external_policy = traffic_policy::cluster;

@@ -2,6 +2,7 @@
 
 #include "kubeproxy/control/claims.hpp"
 #include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/port_names.hpp"
 #include "kubeproxy/service/frontend.hpp"
 
 #include <algorithm>
@@ -9,7 +10,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <tuple>
 #include <variant>
 #include <vector>
 
@@ -35,13 +35,12 @@ struct compiled_port {
     return std::nullopt;
 }
 
-/// Whether clients of a version meet the same port in two states of a service. With another number it is reached by
-/// other packets; and a cluster IP is for life: with another one the service was deleted and created again, though
-/// nobody may have been told of it in between.
+/// Whether clients of a version meet the same port in two states of a service: the protocol and number are the same,
+/// whatever the name is. A cluster IP never changes in a Service's life: with another one, the Service was deleted and
+/// created again, even if no event said so.
 [[nodiscard]] inline bool is_same_port(service_configuration const& a, service_port const& of_a,
                                        service_configuration const& b, service_port const& of_b, unsigned version) {
-    return std::tie(of_a.name, of_a.port, of_a.protocol) == std::tie(of_b.name, of_b.port, of_b.protocol) &&
-           cluster_ip_of(a, version) == cluster_ip_of(b, version);
+    return is_same_number(of_a, of_b) && cluster_ip_of(a, version) == cluster_ip_of(b, version);
 }
 
 /// Whether load-balancer IPs need a service_entry of their own: node ports, external IPs and cluster IPs are open to

@@ -53,11 +53,12 @@ struct health_answer {
 
 /// The number of ready endpoints of an IP family on this node. An address counts once, however many slices and ports
 /// have it. Endpoints that only serve while they terminate do not count, so that load balancers turn to other nodes.
-[[nodiscard]] inline std::size_t local_endpoints(service_configuration const& service, unsigned ip_family) {
+[[nodiscard]] inline std::size_t local_endpoints(service_configuration const& service, unsigned ip_family,
+                                                 node_configuration const& node) {
     std::set<ipv6::address> found;
     for (auto const& port : service.ports)
-        for (auto const& one : targets_of(service, port, ip_family))
-            if (one.is->on_this_node && one.is->ready) found.insert(one.address);
+        for (auto const& one : targets_of(service, port, ip_family, node))
+            if (one.on_this_node && one.is->ready) found.insert(one.address);
     return found.size();
 }
 
@@ -80,7 +81,7 @@ struct health_answer {
             if (has_ip_family(*service, family))
                 all.push_back({.port = service->health_check_node_port,
                                .service = service->name,
-                               .local_endpoints = local_endpoints(*service, family),
+                               .local_endpoints = local_endpoints(*service, family, configuration.node()),
                                .ip_family = family});
     }
     return all;

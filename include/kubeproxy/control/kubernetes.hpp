@@ -56,8 +56,6 @@ struct kubernetes_counters {
 ///
 /// A list only adds and replaces, for nobody can tell whether it is of all namespaces and kinds. begin_relist() and
 /// end_relist() say that what came between them is all there is.
-///
-/// The node is the controller's: its name and zone must be set before the first object is read, and stay.
 class kubernetes_reader {
   public:
     /// \param control outlives this; its other services, of `ku` lines, are left alone
@@ -130,6 +128,7 @@ class kubernetes_reader {
 
     controller* control_;
     kubernetes_cluster cluster_;
+    topology_pool topologies_;
     std::array<kubernetes_relist, 2> relists_;
     json_stream text_;
     kubernetes_counters counters_;
@@ -281,8 +280,10 @@ inline void kubernetes_reader::take_service(boost::json::object const& object, c
 inline void kubernetes_reader::take_slice(boost::json::object const& object, change what) {
     auto const name = name_of(object).text();
     if (what == change::put) relist(kubernetes_kind::endpoint_slice).note(name);
-    auto slice = what == change::put ? read_slice(object, control_->configuration().node()) : std::nullopt;
+    auto slice = what == change::put ? read_slice(object, topologies_) : std::nullopt;
     ++counters_.slices;
+    if (slice && slice->skipped.count != 0)
+        refuse({.kind = "EndpointSlice", .name = name, .field = slice->skipped.field, .reason = slice->skipped.text()});
     if (slice)
         cluster_.put_slice(name, std::move(*slice));
     else

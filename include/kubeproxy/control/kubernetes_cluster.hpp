@@ -2,6 +2,7 @@
 
 #include "kubeproxy/control/config.hpp"
 #include "kubeproxy/control/kubernetes_slice.hpp"
+#include "kubeproxy/control/port_names.hpp"
 #include "kubeproxy/control/valid.hpp"
 
 #include <algorithm>
@@ -31,10 +32,11 @@ class kubernetes_cluster {
 
     void put_service(service_configuration service) {
         auto& entry = stage(service.name);
-        auto slices = std::move(entry.service.slices);
+        if (entry.is_there) service.former_ports = former_ports_after(entry.service, service.ports);
+        service.slices = std::move(entry.service.slices);
         entry.service = std::move(service);
-        entry.service.slices = std::move(slices);
         entry.is_there = true;
+        forget_unused_former_ports(entry.service);
     }
     /// Its slices stay: they are objects of their own.
     void remove_service(std::string const& name) {
@@ -55,12 +57,14 @@ class kubernetes_cluster {
             drop_slice(owner->second, owned.slice.name);
             owner->second = owned.service;
         }
-        auto& slices = stage(owned.service).service.slices;
+        auto& service = stage(owned.service).service;
+        auto& slices = service.slices;
         auto const at = std::ranges::lower_bound(slices, owned.slice.name, {}, &endpoint_slice::name);
         if (at != slices.end() && at->name == owned.slice.name)
             *at = std::move(owned.slice);
         else
             slices.insert(at, std::move(owned.slice));
+        forget_unused_former_ports(service);
     }
     void remove_slice(std::string const& key) {
         auto const owner = owners_.find(key);
@@ -100,7 +104,9 @@ class kubernetes_cluster {
     }
     [[nodiscard]] joined& stage(std::string const& name);
     void drop_slice(std::string const& service, std::string const& name) {
-        std::erase_if(stage(service).service.slices, [&](endpoint_slice const& s) { return s.name == name; });
+        auto& owner = stage(service).service;
+        std::erase_if(owner.slices, [&](endpoint_slice const& s) { return s.name == name; });
+        forget_unused_former_ports(owner);
     }
     void leave(std::string const& name);
     void set_aside(std::string const& name, joined&& entry) {

@@ -3,9 +3,13 @@
 #include "kubeproxy/control/config.hpp"
 #include "kubeproxy/control/kubernetes_fields.hpp"
 #include "kubeproxy/control/kubernetes_meta.hpp"
+#include "kubeproxy/control/rules.hpp"
+#include "kubeproxy/control/topology.hpp"
 
 #include <boost/json.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,9 +19,22 @@
 /// An EndpointSlice (discovery.k8s.io/v1) as it is printed -> endpoints of a service of the configuration.
 namespace kubeproxy::inline v0_2 {
 
+/// Endpoints of a slice that cannot be used; the others are.
+struct skipped_endpoints {
+    std::size_t count = 0;
+    std::string field{}; ///< of the first one: "endpoints[3].addresses[0]"
+    std::string reason{};
+
+    [[nodiscard]] std::string text() const {
+        if (count < 2) return reason + "; this endpoint is skipped";
+        return reason + "; this endpoint and " + std::to_string(count - 1) + " more are skipped";
+    }
+};
+
 struct owned_slice {
     std::string service{}; ///< "default/web"
     endpoint_slice slice{};
+    skipped_endpoints skipped{};
 };
 
 namespace detail {
@@ -43,15 +60,12 @@ namespace detail {
 }
 
 /// \param list "forZones", of zones, or "forNodes"
-[[nodiscard]] inline topology_hint hint_of(boost::json::object const& hints, std::string_view list,
-                                           std::string_view here) {
-    auto hint = topology_hint::none;
-    for_each_in(hints, list, [&](auto const& element) {
-        auto const name = text_field(object_in(element), "name").value_or("");
-        if (hint == topology_hint::none) hint = topology_hint::elsewhere;
-        if (!here.empty() && name == here) hint = topology_hint::here;
-    });
-    return hint;
+[[nodiscard]] inline std::vector<std::string> hints_in(boost::json::object const& hints, std::string_view list) {
+    std::vector<std::string> names;
+    for_each_in(hints, list,
+                [&](auto const& element) { names.emplace_back(text_field(object_in(element), "name").value_or("")); });
+    std::ranges::sort(names);
+    return names;
 }
 
 /// Absent conditions: ready, serving, not terminating (EndpointConditions).
@@ -65,36 +79,51 @@ inline void read_conditions(endpoint& e, boost::json::object const& conditions) 
 [[nodiscard]] inline ip_address first_address(boost::json::object const& object, unsigned version) {
     std::optional<ip_address> first;
     for_each_in(object, "addresses", [&](auto const& element) {
+        if (first) return;
         auto const text = text_in(element);
-        auto const address = address_in(text);
-        if (version_of(address) != version)
+        first = address_in(text);
+        if (version_of(*first) != version)
             throw field_error{"", shown(text) + " is no IPv" + std::to_string(version) + " address"};
-        if (!first) first = address;
+        if (auto const wrong = check_endpoint_address(*first)) throw field_error{"", *wrong};
     });
     if (!first) throw field_error{"addresses", "there is none"};
     return *first;
 }
 
 [[nodiscard]] inline endpoint read_endpoint(boost::json::object const& object, unsigned version,
-                                            node_configuration const& node) {
+                                            topology_pool& topologies) {
     endpoint e{.address = first_address(object, version)};
     inside(object, "conditions", [&](auto const& conditions) { read_conditions(e, conditions); });
-    auto const where = text_field(object, "nodeName").value_or("");
-    e.on_this_node = !where.empty() && where == node.name;
+    endpoint_topology topology{.node = std::string{text_field(object, "nodeName").value_or("")}};
     inside(object, "hints", [&](auto const& hints) {
-        e.hint = hint_of(hints, "forZones", node.zone);
-        e.node_hint = hint_of(hints, "forNodes", node.name);
+        topology.for_zones = hints_in(hints, "forZones");
+        topology.for_nodes = hints_in(hints, "forNodes");
     });
+    e.topology = topologies.find_or_add(topology);
     return e;
+}
+
+/// An endpoint that cannot be used is skipped.
+inline void add_endpoint(owned_slice& result, boost::json::value const& element, std::size_t index, unsigned version,
+                         topology_pool& topologies) {
+    try {
+        result.slice.endpoints.push_back(read_endpoint(object_in(element), version, topologies));
+    } catch (field_error& wrong) {
+        auto& skipped = result.skipped;
+        if (++skipped.count > 1) return;
+        wrong.stands_in("endpoints[" + std::to_string(index) + ']');
+        skipped.field = wrong.field();
+        skipped.reason = wrong.what();
+    }
 }
 
 } // namespace detail
 
 /// None: kube-proxy has nothing to do with it (of names instead of addresses, for no service, for another proxy).
 /// Throws field_error.
-/// \param node whose endpoints are local, and whose zone's hints count
+/// \param topologies shares what endpoints have in common
 [[nodiscard]] inline std::optional<owned_slice> read_slice(boost::json::object const& object,
-                                                           node_configuration const& node) {
+                                                           topology_pool& topologies) {
     auto name = name_of(object);
     auto service = detail::owner_of(object, name);
     auto const type = text_field(object, "addressType");
@@ -102,8 +131,9 @@ inline void read_conditions(endpoint& e, boost::json::object const& conditions) 
     if (type != "IPv4" && type != "IPv6")
         throw field_error{"addressType", type ? shown(*type) + ": IPv4, IPv6 or FQDN is wanted" : "is missing"};
     owned_slice result{std::move(*service), {.name = std::move(name.name), .ports = detail::slice_ports(object)}};
+    std::size_t index = 0;
     for_each_in(object, "endpoints", [&](auto const& element) {
-        result.slice.endpoints.push_back(detail::read_endpoint(object_in(element), type == "IPv4" ? 4 : 6, node));
+        detail::add_endpoint(result, element, index++, type == "IPv4" ? 4 : 6, topologies);
     });
     // A slice of the configuration without ports would serve at the services' target ports.
     if (result.slice.ports.empty()) result.slice.endpoints.clear();

@@ -27,6 +27,21 @@ inline constexpr std::uint32_t longest_affinity = 86400;
     return std::nullopt;
 }
 
+/// An address that an endpoint of a Kubernetes object may have. The API's rules (ValidateEndpointIP) leave out
+/// unspecified, loopback and link-local addresses; a multicast or broadcast address is not one endpoint either.
+[[nodiscard]] inline broken_rule check_endpoint_address(ip_address const& address) {
+    auto const is = [&address](auto const& rule) { return std::visit(rule, address); };
+    std::string_view kind;
+    if (is([](auto const& a) { return is_unspecified(a); })) kind = "unspecified";
+    if (is([](auto const& a) { return is_loopback(a); })) kind = "loopback";
+    if (is([](auto const& a) { return is_link_local(a); })) kind = "link-local";
+    if (is([](auto const& a) { return is_multicast(a); })) kind = "multicast";
+    if (auto const* v4 = std::get_if<ipv4::address>(&address); v4 != nullptr && to_number(*v4) == 0xffff'ffff)
+        kind = "broadcast";
+    if (kind.empty()) return std::nullopt;
+    return to_text(address) + " is no address of an endpoint: it is " + std::string{kind};
+}
+
 [[nodiscard]] inline broken_rule check_endpoint(endpoint const& e, pod_family pods) {
     if (auto wrong = check_host_address(e.address)) return wrong;
     if (pods == pod_family::as_client || version_of(e.address) == pod_version(pods, 0)) return std::nullopt;

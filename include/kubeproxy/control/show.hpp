@@ -19,6 +19,7 @@ struct endpoint_view {
     ip_address address{};
     std::uint16_t port = 0; ///< 0: the packet's is kept
     endpoint is{};          ///< weight and state
+    bool on_this_node = false;
     std::size_t ring_entries = 0;
     traffic counted{};
 };
@@ -43,31 +44,41 @@ namespace detail {
     return count;
 }
 
+/// \param places those of view.endpoints
+inline void add_ring_entries(service_view& view, endpoint_ring const& ring, std::vector<std::uint32_t> const& places) {
+    view.ring_size = ring.entries->size();
+    auto const entries = entries_by_position(ring);
+    for (std::size_t position = 0; position < entries.size(); ++position) {
+        auto const place = std::ranges::find(places, ring.backends[position]);
+        if (place == places.end()) continue;
+        view.endpoints[static_cast<std::size_t>(place - places.begin())].ring_entries = entries[position];
+    }
+}
+
+/// Backends that no longer serve the port, but still have flows, are left out.
 /// \pre `services` is what `compiled` was compiled into
 inline void add_endpoints(service_view& view, service_configuration const& service, compiled_port const& compiled,
-                          snapshot const& services, service_source const& source) {
-    auto const targets = targets_of(service, view.port, view.client_version);
-    for (std::size_t i = 0; i < targets.size() && i < compiled.backends.size(); ++i) {
-        auto const place = compiled.backends[i];
-        view.endpoints.push_back(
-            {targets[i].is->address, targets[i].port, *targets[i].is, 0, source.backend_traffic(place)});
+                          node_configuration const& node, snapshot const& services, service_source const& source) {
+    std::vector<std::uint32_t> places;
+    auto place = compiled.backends.begin();
+    for (auto const& t : targets_of(service, view.port, view.client_version, node)) {
+        place = std::find_if(place, compiled.backends.end(), [&](std::uint32_t p) {
+            return services.backend_at(p).address == t.address && services.backend_at(p).port == t.port;
+        });
+        if (place == compiled.backends.end()) break;
+        places.push_back(*place);
+        view.endpoints.push_back({t.is->address, t.port, *t.is, t.on_this_node, 0, source.backend_traffic(*place)});
     }
     auto const& ring = services.service_at(compiled.service).everywhere;
-    if (!ring) return;
-    view.ring_size = ring->entries->size();
-    auto const entries = entries_by_position(*ring);
-    for (std::size_t position = 0; position < entries.size(); ++position) {
-        auto const place = std::ranges::find(compiled.backends, ring->backends[position]);
-        if (place == compiled.backends.end()) continue;
-        view.endpoints[static_cast<std::size_t>(place - compiled.backends.begin())].ring_entries = entries[position];
-    }
+    if (ring) add_ring_entries(view, *ring, places);
 }
 
 } // namespace detail
 
 /// One service port, as it was compiled last.
 [[nodiscard]] inline service_view view_of(service_configuration const& service, compiled_port const& compiled,
-                                          snapshot const& services, service_source const& source) {
+                                          node_configuration const& node, snapshot const& services,
+                                          service_source const& source) {
     service_view view{.port = service.ports[compiled.position]};
     view.name = report_name(service, view.port);
     view.client_version = compiled.client_version;
@@ -76,7 +87,7 @@ inline void add_endpoints(service_view& view, service_configuration const& servi
         if (version_of(a.where) == compiled.client_version) view.addresses.push_back(a);
     view.counted = source.service_traffic(compiled.service);
     if (compiled.guarded != no_service) view.counted += source.service_traffic(compiled.guarded);
-    detail::add_endpoints(view, service, compiled, services, source);
+    detail::add_endpoints(view, service, compiled, node, services, source);
     return view;
 }
 
@@ -86,7 +97,8 @@ inline void add_endpoints(service_view& view, service_configuration const& servi
                                                          service_source const& source) {
     std::vector<service_view> views{};
     for (auto const& service : compiled.services())
-        for (auto const& port : service.ports) views.push_back(view_of(*service.source, port, services, source));
+        for (auto const& port : service.ports)
+            views.push_back(view_of(*service.source, port, compiled.node(), services, source));
     return views;
 }
 

@@ -23,7 +23,7 @@ inline void write(json_text& out, traffic const& counted) {
 inline void write(json_text& out, endpoint_view const& e, std::size_t ring_size) {
     out.begin_object().member("address", to_text(e.address)).member("port", std::uint64_t{e.port});
     out.member("state", state_text(e.is)).key("ready").truth(e.is.ready).key("serving").truth(e.is.serving);
-    out.key("terminating").truth(e.is.terminating).key("local").truth(e.is.on_this_node);
+    out.key("terminating").truth(e.is.terminating).key("local").truth(e.on_this_node);
     out.member("weight", std::uint64_t{e.is.weight});
     out.member("ring_entries", std::uint64_t{e.ring_entries}).member("ring_size", std::uint64_t{ring_size});
     write(out, e.counted);

@@ -148,9 +148,9 @@ class text_table {
     for (auto const& v : views)
         for (auto const& e : v.endpoints)
             table.add({v.name, e.port == 0 ? to_text(e.address) : to_text(e.address, e.port),
-                       std::string{state_text(e.is)}, e.is.on_this_node ? "this" : "another",
-                       std::to_string(e.is.weight), percent_text(e.ring_entries, v.ring_size),
-                       std::to_string(e.counted.packets), std::to_string(e.counted.flows)});
+                       std::string{state_text(e.is)}, e.on_this_node ? "this" : "another", std::to_string(e.is.weight),
+                       percent_text(e.ring_entries, v.ring_size), std::to_string(e.counted.packets),
+                       std::to_string(e.counted.flows)});
     return table.text(0);
 }
 

@@ -28,6 +28,7 @@ inline void give_back_room(service_configuration& service) {
     service.addresses.shrink_to_fit();
     service.ports.shrink_to_fit();
     service.slices.shrink_to_fit();
+    service.former_ports.shrink_to_fit();
     for (auto& slice : service.slices) {
         slice.ports.shrink_to_fit();
         slice.endpoints.shrink_to_fit();

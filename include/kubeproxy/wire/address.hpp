@@ -119,6 +119,12 @@ struct prefix {
     return a == one;
 }
 
+/// 169.254.0.0/16 (RFC 3927) and fe80::/10 (RFC 4291 section 2.5.6)
+[[nodiscard]] constexpr bool is_link_local(ipv4::address a) noexcept { return to_number(a) >> 16 == 0xa9fe; }
+[[nodiscard]] constexpr bool is_link_local(ipv6::address const& a) noexcept {
+    return a[0] == std::byte{0xfe} && (a[1] & std::byte{0xc0}) == std::byte{0x80};
+}
+
 template <class Address>
 [[nodiscard]] constexpr bool is_unspecified(Address const& a) noexcept {
     return a == Address{};

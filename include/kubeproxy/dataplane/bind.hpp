@@ -9,6 +9,7 @@
 #include "kubeproxy/nat/rate_limit.hpp"
 #include "kubeproxy/nat/refusal.hpp"
 
+#include <concepts>
 #include <cstdint>
 #include <tuple>
 
@@ -43,6 +44,11 @@ class bind_stage {
     }
 
   private:
+    static constexpr bool is_shared = Table::sharing_type::is_shared;
+    /// How many ports to try for one flow. A port that was free for the search is free for the insertion, too, unless
+    /// another worker's client uses this very port by chance, and its flow is entered in between.
+    static constexpr unsigned max_ports = is_shared ? 4 : 1;
+
     template <ip_version V>
     [[nodiscard]] static port_pool<V> pool_for(binding_settings const& s) {
         return port_pool<V>{s.port_seed, s.share};
@@ -96,16 +102,36 @@ class bind_stage {
             return routed<P, From, To>{card, changes_of(card.key, after)};
         bool const is_foreseen = card.is_chosen && !card.result->masqueraded;
         auto inserted = insert(card, after, is_foreseen ? card.reply_hash : flows_->reply_hash(after));
-        if (inserted.what == insert_outcome::reply_taken) {
+        for (unsigned attempt = 0; inserted.what == insert_outcome::reply_taken && attempt < max_ports; ++attempt) {
             // Another flow of this client to the same backend, through another address of ours, has the same ports.
             auto const why = take_port(card.key, after, after.source, after.source);
             if (why != drop_reason::none) return card.drop(why);
             inserted = insert(card, after, flows_->reply_hash(after));
         }
+        if constexpr (is_shared)
+            if (inserted.what == insert_outcome::duplicate &&
+                flows_->leaves_as_ipv6(inserted.ref) == std::same_as<To, ipv6>)
+                return join<To>(card, inserted.ref);
         if (inserted.what != insert_outcome::inserted) return without_flow<To>(card, drop_reason::flow_table_full);
         card.result->relation = flow_relation::fresh;
         auto const& body = flows_->body(inserted.ref);
         return routed<P, From, To>{card, {body.network_change, body.transport_change}};
+    }
+
+    /// Another worker has entered the packet's flow since this one looked for it: the packet belongs to that flow.
+    template <ip_version To, ip_version From>
+    [[gnu::noinline]] next<From> join(packet_card<P, From>& card, flow_ref flow) noexcept {
+        auto const& body = flows_->body(flow);
+        card.result->relation =
+            flow.direction() == flow_direction::original ? flow_relation::original : flow_relation::reply;
+        card.result->masqueraded = body.is_masqueraded();
+        card.result->service = body.service;
+        card.result->backend = body.backend.load();
+        flows_->touch(flow, burst_->now, event_of(card.headers), static_cast<std::uint32_t>(card.headers.bytes.size()),
+                      services().lifetimes_of(body.service));
+        sum_changes const changes{body.network_change, body.transport_change};
+        return routed<P, From, To>{card, words_of(flows_->template leaves_as<To>(flow)),
+                                   towards(changes, flow.direction())};
     }
 
     template <ip_version From, ip_version To>

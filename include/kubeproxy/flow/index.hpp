@@ -1,14 +1,12 @@
 #pragma once
 
-#include "kubeproxy/flow/bucket.hpp"
-#include "kubeproxy/flow/memory.hpp"
+#include "kubeproxy/flow/bucket_array.hpp"
+#include "kubeproxy/flow/room_search.hpp"
 
-#include <algorithm>
-#include <array>
+#include <atomic>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 namespace kubeproxy::inline v0_2 {
 
@@ -23,13 +21,21 @@ namespace kubeproxy::inline v0_2 {
 /// bucket counts those that could not: nearly every lookup touches one line.
 ///
 /// Shared: a lookup takes no lock. Whoever changes where an entry stands holds the lock of its first bucket, and of the
-/// bucket it is written to or cleared from. A move writes the new place, counts the move in the first bucket's
-/// header, then clears the old place: a lookup that saw neither place sees the header changed, and looks again.
-/// Locks are taken in the order of the buckets.
+/// bucket it is written to or cleared from. Locks are taken in the order of the buckets. A move writes the new place,
+/// counts the move in the first bucket's header, then clears the old place: a lookup that saw neither place sees the
+/// header changed, and looks again.
+///
+/// Memory order of a lookup: the release store that writes an entry pairs with the acquire load that finds it, so the
+/// record behind the entry is complete; a move has read the entry with acquire before it writes it again, which keeps
+/// that true. A lookup that misses a moved entry has read the cleared old place, or what was written there later; that
+/// acquire load pairs with the release store of the clearing, which follows the count of the move. Therefore the second
+/// load of the header sees the count. The first load of the header is an acquire, too: if it already saw the count, the
+/// lookup sees the new place. Where vector instructions of x86 scan a bucket, every load of the processor is an acquire
+/// load, and a signal fence keeps the compiler from exchanging the scan with the second load of the header.
 template <class Sharing, class Memory>
 class flow_index {
     using bucket = detail::bucket<Sharing>;
-    using entry = detail::index_entry;
+    using guard = detail::bucket_guard<Sharing>;
 
   public:
     /// As large as a register: a result in two of them is not put together in memory first.
@@ -81,7 +87,9 @@ class flow_index {
             if ((header & bucket::most_displaced) != 0)
                 if (auto const ref = find_in(buckets_[second_of(first, label_of(hash))], label_of(hash) | 1u, is_it))
                     return ref;
-            if (!Sharing::is_shared || ((b.header.load_acquire() ^ header) & ~bucket::locked) == 0) return {};
+            if constexpr (!Sharing::is_shared) return {};
+            std::atomic_signal_fence(std::memory_order_acquire); // keeps vector loads before the next line
+            if (((b.header.load_acquire() ^ header) & ~bucket::locked) == 0) return {};
         }
     }
 
@@ -106,17 +114,11 @@ class flow_index {
     [[nodiscard]] static constexpr std::uint32_t label_of(std::uint64_t hash) noexcept {
         return static_cast<std::uint32_t>(hash >> 32) & ~1u;
     }
-    /// Maps 32 bits to a bucket without a division (Lemire 2019).
-    [[nodiscard]] std::uint32_t scaled(std::uint32_t bits) const noexcept {
-        return static_cast<std::uint32_t>(std::uint64_t{bits} * buckets_.size() >> 32);
-    }
     [[nodiscard]] std::uint32_t first_of(std::uint64_t hash) const noexcept {
-        return scaled(static_cast<std::uint32_t>(hash));
+        return buckets_.scaled(static_cast<std::uint32_t>(hash));
     }
-    /// Its own inverse. A label's lowest bit does not count.
-    [[nodiscard]] std::uint32_t second_of(std::uint32_t bucket_of, std::uint32_t label) const noexcept {
-        auto const sum = scaled((label >> 1) * 0x9e37'79b1u);
-        return sum >= bucket_of ? sum - bucket_of : static_cast<std::uint32_t>(sum + buckets_.size() - bucket_of);
+    [[nodiscard]] std::uint32_t second_of(std::uint32_t first, std::uint32_t label) const noexcept {
+        return buckets_.other_of(first, label);
     }
 
     template <class Predicate>
@@ -126,26 +128,11 @@ class flow_index {
         return {};
     }
 
-    /// Holds one bucket, or two in their order.
-    class guard {
-      public:
-        explicit guard(bucket& b) noexcept : low_{b} { low_.acquire(); }
-        guard(flow_index& index, std::uint32_t a, std::uint32_t b) noexcept
-            : low_{index.buckets_[std::min(a, b)]}, high_{a == b ? nullptr : &index.buckets_[std::max(a, b)]} {
-            low_.acquire();
-            if (high_ != nullptr) high_->acquire();
-        }
-        guard(guard const&) = delete;
-        guard& operator=(guard const&) = delete;
-        ~guard() {
-            if (high_ != nullptr) high_->release();
-            low_.release();
-        }
-
-      private:
-        bucket& low_;
-        bucket* high_ = nullptr;
-    };
+    /// How often an insertion makes room before it gives up. One worker needs it once. Where workers share, an attempt
+    /// is lost only if another worker changes a bucket of the planned path, or takes the room, within the fraction of a
+    /// microsecond between the search and its use: even if that happened every other time, 32 lost attempts in a row
+    /// would take 2^32 insertions.
+    static constexpr unsigned max_attempts = Sharing::is_shared ? 32 : 1;
 
     /// \pre shared: the first bucket is held
     template <class Predicate>
@@ -178,21 +165,7 @@ class flow_index {
     }
     [[nodiscard, gnu::noinline]] bool erase_elsewhere(std::uint64_t hash, flow_ref ref) noexcept;
 
-    /// A bucket that the search for room has reached, and the entry of the one before that could move into it.
-    struct visit {
-        std::uint32_t bucket;
-        std::uint16_t from;
-        entry mover;
-    };
-    /// Bounds what an insertion may cost: past this the index counts as full. 256 buckets reach beyond a load of 0.95.
-    static constexpr std::size_t most_visits = 256;
-    using visits = std::array<visit, most_visits>;
-
-    [[nodiscard]] bool make_room(std::uint64_t hash) noexcept;
-    [[nodiscard]] bool carry_out(visits const& seen, std::size_t last) noexcept;
-    [[nodiscard]] bool move(std::uint32_t from, std::uint32_t to, entry e) noexcept;
-
-    zeroed_array<bucket, Memory> buckets_;
+    detail::bucket_array<Sharing, Memory> buckets_;
 };
 
 template <class Sharing, class Memory>
@@ -200,7 +173,7 @@ template <class Predicate>
 typename flow_index<Sharing, Memory>::insertion_result
 flow_index<Sharing, Memory>::insert_in_either(std::uint64_t hash, flow_ref ref, Predicate& is_same) noexcept {
     auto const first = first_of(hash), second = second_of(first, label_of(hash));
-    guard const held{*this, first, second};
+    guard const held{buckets_, first, second};
     if (auto const same = existing(hash, is_same)) return {insertion::exists, same};
     auto& b = buckets_[first];
     if (b.replace({}, {label_of(hash), ref})) return {insertion::inserted, {}};
@@ -214,72 +187,23 @@ template <class Sharing, class Memory>
 template <class Predicate>
 typename flow_index<Sharing, Memory>::insertion_result
 flow_index<Sharing, Memory>::insert_elsewhere(std::uint64_t hash, flow_ref ref, Predicate& is_same) noexcept {
-    // Another worker may take the room that was made; each attempt then made room for somebody.
-    for (unsigned attempt = 0; attempt < (Sharing::is_shared ? 8 : 2); ++attempt) {
+    auto const first = first_of(hash), second = second_of(first, label_of(hash));
+    for (unsigned attempt = 0;; ++attempt) {
         if (auto const done = insert_in_either(hash, ref, is_same); done.what != insertion::full) return done;
-        if (!make_room(hash)) break;
+        if (attempt == max_attempts) return {insertion::full, {}};
+        if (make_room(buckets_, first, second) == detail::room::none) return {insertion::full, {}};
     }
-    return {insertion::full, {}};
 }
 
 template <class Sharing, class Memory>
 bool flow_index<Sharing, Memory>::erase_elsewhere(std::uint64_t hash, flow_ref ref) noexcept {
     auto const first = first_of(hash), second = second_of(first, label_of(hash));
-    guard const held{*this, first, second};
+    guard const held{buckets_, first, second};
     auto& b = buckets_[first];
     if (b.replace({label_of(hash), ref}, {})) return true;
     if (!buckets_[second].replace({label_of(hash) | 1u, ref}, {})) return false;
     b.change_header(std::uint64_t{0} - bucket::one_displaced);
     return true;
-}
-
-/// Moves one entry to its other bucket, if both are still as the search saw them.
-template <class Sharing, class Memory>
-bool flow_index<Sharing, Memory>::move(std::uint32_t from, std::uint32_t to, entry e) noexcept {
-    guard const held{*this, from, to};
-    auto const old_slot = buckets_[from].slot_of(e), new_slot = buckets_[to].slot_of({});
-    if (old_slot == bucket::slots || new_slot == bucket::slots) return false;
-    auto& first = buckets_[e.is_displaced() ? to : from];
-    auto const displaced = e.is_displaced() ? std::uint64_t{0} - bucket::one_displaced : bucket::one_displaced;
-    if (!e.is_displaced() && (first.header.load() & bucket::most_displaced) == bucket::most_displaced) return false;
-    buckets_[to].set(new_slot, e.moved());
-    first.change_header(bucket::one_move + displaced);
-    buckets_[from].set(old_slot, {});
-    return true;
-}
-
-/// The moves that lead to the last bucket seen, from that end: each makes the room that the one before needs.
-template <class Sharing, class Memory>
-bool flow_index<Sharing, Memory>::carry_out(visits const& seen, std::size_t last) noexcept {
-    while (seen[last].mover) {
-        auto const from = seen[last].from;
-        if (!move(seen[from].bucket, seen[last].bucket, seen[last].mover)) return false;
-        last = from;
-    }
-    return true;
-}
-
-/// Searches breadth first, which gives the fewest moves, for a bucket with room that entries can be moved towards.
-/// True when one of the hash's two buckets may have room now.
-template <class Sharing, class Memory>
-bool flow_index<Sharing, Memory>::make_room(std::uint64_t hash) noexcept {
-    visits seen; // not initialised: its used part is
-    std::size_t count = 0;
-    auto const first = first_of(hash);
-    seen[count++] = {first, 0, {}};
-    seen[count++] = {second_of(first, label_of(hash)), 0, {}};
-    for (std::size_t at = 0; at < count; ++at) {
-        auto const& b = buckets_[seen[at].bucket];
-        if (b.slot_of(entry{}) != bucket::slots) return carry_out(seen, at);
-        for (std::size_t slot = 0; slot < bucket::slots; ++slot) {
-            auto const e = b.entry(slot);
-            if (!e) return carry_out(seen, at); // another worker made room
-            auto const other = second_of(seen[at].bucket, e.label());
-            if (count < most_visits && other != seen[at].bucket)
-                seen[count++] = {other, static_cast<std::uint16_t>(at), e};
-        }
-    }
-    return false;
 }
 
 } // namespace kubeproxy::inline v0_2

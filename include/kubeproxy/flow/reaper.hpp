@@ -28,20 +28,30 @@ class flow_reaper {
     static constexpr std::uint32_t ahead = 16;
     static constexpr std::uint32_t lead = ahead - width; // evictions: each takes some 50 ns, memory up to 300
 
-    /// Ends a flow between these versions for the sake of another, and says which.
+    struct eviction {
+        flow_ref ref; ///< the flow that ended: made only
+        detail::room what;
+    };
+
+    /// Ends a flow between these versions for the sake of another, and says which. room::none: among the records looked
+    /// at no flow may be evicted. room::lost_race: some might, but other workers ended or used them first.
     template <ip_version O, ip_version T>
-    [[nodiscard]] flow_ref evict_one(Directory& flows, flow_time now) noexcept {
+    [[nodiscard]] eviction evict_one(Directory& flows, flow_time now) noexcept {
+        using enum detail::room;
         auto& hand = hands_[is_narrow<O, T> ? 0 : 1];
         auto const turn = hand.turn.add(1);
         auto& mine = hand.place(turn);
         auto gone = end_picked(flows, pick::from_bits(mine.exchange(0)), now);
         auto const highest = flows.records().template pool_for<O, T>().highest_taken();
         auto const tries = hand.barren.load() < highest ? windows : 1;
-        for (unsigned window = 0; window < tries && !gone; ++window) {
+        bool has_lost_race = false; // a pick made for this turn earlier may be outdated without any race
+        for (unsigned window = 0; window < tries && gone.what != made; ++window) {
             pick_some<O, T>(flows, hand, turn, now);
             gone = end_picked(flows, pick::from_bits(mine.exchange(0)), now);
+            has_lost_race = has_lost_race || gone.what == lost_race;
         }
-        if (gone && hand.place(turn + lead).load() == 0) pick_some<O, T>(flows, hand, turn + lead, now);
+        if (gone.what != made) return {{}, has_lost_race ? lost_race : none};
+        if (hand.place(turn + lead).load() == 0) pick_some<O, T>(flows, hand, turn + lead, now);
         return gone;
     }
 
@@ -101,14 +111,19 @@ class flow_reaper {
         [[nodiscard]] auto& place(std::uint32_t of_turn) noexcept { return picked[of_turn % ahead]; }
     };
 
-    /// The flow, if it could be ended.
-    [[nodiscard]] static flow_ref end_picked(Directory& flows, pick p, flow_time now) noexcept {
+    /// Ends the flow that was picked unless it has ended or was used since.
+    [[nodiscard]] static eviction end_picked(Directory& flows, pick p, flow_time now) noexcept {
+        using enum detail::room;
         auto const ref = p.ref();
-        if (!ref || !flows.records().is_settled(ref)) return {};
+        if (!ref) return {{}, none};
+        if (!flows.records().is_settled(ref)) return {{}, lost_race};
         auto const& body = flows.records().body(ref);
-        if (body.is_expired(now)) return flows.end(ref, flow_end::expired) ? ref : flow_ref{};
-        if (!is_evictable(static_cast<flow_state>(p.raw_state())) || !p.is_silent_since(body)) return {};
-        return flows.end_in_state(ref, p.raw_state(), flow_end::evicted) ? ref : flow_ref{};
+        bool const is_expired = body.is_expired(now);
+        if (!is_expired && (!is_evictable(static_cast<flow_state>(p.raw_state())) || !p.is_silent_since(body)))
+            return {{}, lost_race};
+        bool const has_ended =
+            is_expired ? flows.end(ref, flow_end::expired) : flows.end_in_state(ref, p.raw_state(), flow_end::evicted);
+        return has_ended ? eviction{ref, made} : eviction{{}, lost_race};
     }
 
     /// Of the next window, for this turn and the ones after it.

@@ -24,6 +24,15 @@ namespace detail {
     detail::keep_prefetch(where);
 }
 
+namespace detail {
+/// What an attempt to make room in a table of fixed size achieved.
+enum class room : std::uint8_t {
+    made,      ///< There is room now, unless another worker has taken it since.
+    none,      ///< The table is full.
+    lost_race, ///< Another worker changed what this attempt relied on. The table need not be full: try again.
+};
+} // namespace detail
+
 /// One thread at a time: plain memory.
 struct single_worker {
     static constexpr bool is_shared = false;

@@ -38,6 +38,14 @@ struct new_flow {
 /// Shared (Sharing = shared_workers): every caller is inside the quiescent_domain from its first candidate() or
 /// find() to its last use of what was found. A record found is not reused before that, so its tuples are
 /// read plainly; it may end at any moment, and then find() no longer returns it.
+///
+/// Memory order, shared. Filling a record pairs with finding it: link() writes the record, then stores the index entry
+/// with release, and lookups load entries with acquire (index.hpp). Walks reach records without the index: they load
+/// raw_state with acquire, which pairs with the release store that completes the insertion. Ending pairs with ending:
+/// the compare-and-swap of raw_state to 0 succeeds for one worker only. Ending pairs with reuse: index entries and
+/// raw_state are cleared before give_back() locks the shard, the shard's next free_list batch calls advance(), and
+/// advance()'s fence pairs with the fence in enter(); leave()'s release store pairs with has_passed()'s acquire load
+/// (quiescence.hpp). Nothing needs a sequentially consistent load.
 template <class Sharing, class Memory, class Hash = flow_hash>
 class basic_flow_table {
     using directory_type = flow_directory<Sharing, Memory, Hash>;
@@ -186,6 +194,12 @@ class basic_flow_table {
   private:
     using records_type = typename directory_type::records_type;
 
+    /// How often an insertion frees a record, or the reply's tuple, before it gives up. One worker needs it once. Where
+    /// workers share, an attempt is lost only if another worker's insertion takes what was freed, or another worker
+    /// ends or uses the flow that was to be evicted, within some hundred nanoseconds: even if that happened every other
+    /// time, 16 lost attempts in a row would take 65,536 insertions into a full table.
+    static constexpr unsigned max_attempts = Sharing::is_shared ? 16 : 2;
+
     /// The flow of this tuple unless it has expired, in which case it ends.
     template <ip_version V>
     [[nodiscard]] flow_ref in_the_way(hashed_tuple<V> const& t, flow_time now) noexcept {
@@ -237,14 +251,18 @@ insert_result basic_flow_table<S, M, H>::insert_unknown(hashed_tuple<O> const& o
     if constexpr (std::same_as<O, T>)
         if (original.value == reply.value) return {insert_outcome::reply_taken, {}}; // its own replies look like it
     flows_.prefetch(reply.hash);
-    auto const ref = take_record<O, T>(original.hash, now);
-    if (!ref) return {insert_outcome::full, {}};
-    fill(ref, original.value, reply.value, what, now); // while the reply's bucket comes
-    auto const result = flows_.link(ref, what.state, original, reply);
-    bool const has_expired = result.what == insert_outcome::reply_taken && is_expired(result.ref, now);
-    if (has_expired && flows_.end(result.ref, flow_end::expired)) return insert_unknown(original, reply, what, now);
-    if (result.what == insert_outcome::full) flows_.records().template pool_for<O, T>().count_refusal(ref.index());
-    return result;
+    for (unsigned attempt = 1;; ++attempt) {
+        auto const ref = take_record<O, T>(original.hash, now);
+        if (!ref) return {insert_outcome::full, {}};
+        fill(ref, original.value, reply.value, what, now); // while the reply's bucket is fetched
+        auto const result = flows_.link(ref, what.state, original, reply);
+        if (result.what == insert_outcome::reply_taken && attempt < max_attempts && is_expired(result.ref, now)) {
+            flows_.end(result.ref, flow_end::expired); // unless another worker has just ended it
+            continue;
+        }
+        if (result.what == insert_outcome::full) flows_.records().template pool_for<O, T>().count_refusal(ref.index());
+        return result;
+    }
 }
 
 template <class S, class M, class H>
@@ -253,10 +271,11 @@ flow_ref basic_flow_table<S, M, H>::take_record(std::uint64_t hash, flow_time no
     auto& pool = flows_.records().template pool_for<O, T>();
     auto const near = static_cast<std::uint32_t>(hash >> 40);
     auto taken = pool.take(near);
-    for (unsigned attempt = 0; taken.is_full && attempt < 3; ++attempt) { // others may take what was made free
-        auto const gone = reaper_.template evict_one<O, T>(flows_, now);
-        if (!gone) break;
-        taken = pool.take(gone.index());
+    for (unsigned attempt = 0; taken.is_full && attempt < max_attempts; ++attempt) {
+        auto const evicted = reaper_.template evict_one<O, T>(flows_, now);
+        if (evicted.what == detail::room::none && !S::is_shared) break;
+        taken = pool.take(evicted.ref ? evicted.ref.index() : near);
+        if (evicted.what == detail::room::none) break; // that was for what other workers freed during the search
     }
     if (taken.number != 0) return records_type::template ref_to<O, T>(static_cast<std::uint32_t>(taken.number));
     pool.count_refusal(near);

@@ -1,5 +1,7 @@
 #include "kubeproxy/control/publish.hpp"
 
+#include "support/threads.hpp"
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -7,12 +9,12 @@
 #include <memory>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include <gtest/gtest.h>
 
 namespace kubeproxy {
 namespace {
+using testing_support::overlap_meter, testing_support::repeat_until_overlapped, testing_support::run_together;
 
 std::unique_ptr<snapshot const> numbered(std::uint64_t generation, std::size_t services = 0) {
     auto s = std::make_unique<snapshot>();
@@ -68,38 +70,40 @@ TEST(publisher, counters_are_ready_for_every_place_of_what_is_published) {
 // Under ThreadSanitizer this shows a snapshot that is freed too early, or published half made.
 TEST(publisher_threads, two_readers_while_one_thread_publishes) {
     constexpr std::uint64_t publications = 20'000;
-    service_source source;
-    std::atomic<bool> over{false};
-    std::array<std::atomic<std::uint64_t>, 2> bursts{};
-    std::atomic<std::uint64_t> faults{0};
-    {
-        publisher p{source};
-        p.publish(numbered(1, 1));
-        std::array<service_reader, 2> readers{service_reader{source}, service_reader{source}};
-        auto const read = [&](std::size_t which) {
-            std::uint64_t newest = 0;
-            while (!over.load()) {
-                auto const* services = readers[which].enter();
-                // Each snapshot has as many services as its generation says, and none is older than one seen before.
-                if (services->services.size() != services->generation % 7 + 1 && services->generation != 1) ++faults;
-                if (services->generation < newest) ++faults;
-                newest = services->generation;
-                readers[which].counters().services.count(0, 1, 0);
-                readers[which].leave();
-                ++bursts[which];
-            }
-        };
-        std::vector<std::thread> threads;
-        for (std::size_t i = 0; i < readers.size(); ++i) threads.emplace_back(read, i);
-        for (auto const& b : bursts)
-            while (b.load() == 0) std::this_thread::yield();
-        for (std::uint64_t i = 2; i <= publications; ++i) p.publish(numbered(i, i % 7 + 1));
-        over = true;
-        for (auto& t : threads) t.join();
-        EXPECT_EQ(p.collect(), 1u) << "everything old is freed";
-    }
-    EXPECT_EQ(faults.load(), 0u);
-    EXPECT_EQ(source.service_traffic(0).packets, bursts[0].load() + bursts[1].load());
+    repeat_until_overlapped(3, 1000, [&](overlap_meter& meter) {
+        service_source source;
+        std::atomic<bool> over{false};
+        std::array<std::uint64_t, 2> bursts{}, faults{};
+        {
+            publisher p{source};
+            p.publish(numbered(1, 1));
+            std::array<service_reader, 2> readers{service_reader{source}, service_reader{source}};
+            auto const read = [&](std::size_t which) {
+                for (std::uint64_t newest = 0; !over.load(); ++bursts[which]) {
+                    meter.step(1 + which);
+                    auto const* services = readers[which].enter();
+                    // Each snapshot has as many services as its generation says; none is older than one seen before.
+                    if (services->services.size() != services->generation % 7 + 1 && services->generation != 1)
+                        ++faults[which];
+                    if (services->generation < newest) ++faults[which];
+                    newest = services->generation;
+                    readers[which].counters().services.count(0, 1, 0);
+                    readers[which].leave();
+                }
+            };
+            run_together(3, [&](std::size_t which) {
+                if (which != 0) return read(which - 1);
+                for (std::uint64_t i = 2; i <= publications; ++i) {
+                    meter.step(0);
+                    p.publish(numbered(i, i % 7 + 1));
+                }
+                over = true;
+            });
+            EXPECT_EQ(p.collect(), 1u) << "everything old is freed";
+        }
+        EXPECT_EQ(faults[0] + faults[1], 0u);
+        EXPECT_EQ(source.service_traffic(0).packets, bursts[0] + bursts[1]);
+    });
 }
 
 // A worker that is inside a burst when the publisher ends: the publisher waits for it.

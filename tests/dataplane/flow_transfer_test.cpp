@@ -3,11 +3,11 @@
 
 #include "support/packet_builder.hpp"
 #include "support/testbed.hpp"
+#include "support/threads.hpp"
 
 #include <gtest/gtest.h>
 
 #include <string>
-#include <thread>
 #include <variant>
 #include <vector>
 
@@ -15,6 +15,7 @@
 
 namespace kubeproxy {
 namespace {
+using testing_support::overlap_meter, testing_support::repeat_until_overlapped, testing_support::run_together;
 
 using namespace std::chrono_literals;
 using build::bytes_of;
@@ -221,29 +222,39 @@ TEST(flow_transfer_policy, masquerade_guarded_addresses_and_echo) {
 
 TEST(flow_transfer_shared, goes_on_beside_workers) {
     auto const& t = all[0];
-    service_source services;
-    shared_flow_table flows{{4096, 64}, 1, services.quiescence()};
-    shared_affinity_table clients{64, 1};
-    controller control{services};
-    ASSERT_TRUE(control.apply(ku_of(t)).ok());
-    flow_images images;
-    {
-        proxy<testing_support::test_packet, shared_flow_table> path{flows, clients, services};
-        auto const send = [&](unsigned port) {
-            testing_support::test_packet one{from_client(t, syn, port)};
-            path.process(std::span{&one, 1}, 0s, [](auto&, outcome const&) {});
-        };
-        for (unsigned port = 1; port <= 2000; ++port) send(port);
-        std::jthread const worker{[&] {
-            for (unsigned port = 2001; port <= 3000; ++port) send(port);
-        }};
-        images = images_of(flows, *control.current(), at(0s), &services.quiescence());
-    }
-    EXPECT_GE(images.flows.size(), 2000u);
-    shared_flow_table other{{4096, 64}, 1, services.quiescence()};
-    EXPECT_EQ(restore_flows(other, images, *control.current(), at(0s), &services.quiescence()).restored,
-              images.flows.size());
-    EXPECT_EQ(other.counters().flows(), images.flows.size());
+    repeat_until_overlapped(2, 20, [&](overlap_meter& meter) {
+        service_source services;
+        shared_flow_table flows{{4096, 64}, 1, services.quiescence()};
+        shared_affinity_table clients{64, 1};
+        controller control{services};
+        ASSERT_TRUE(control.apply(ku_of(t)).ok());
+        flow_images images;
+        {
+            proxy<testing_support::test_packet, shared_flow_table> path{flows, clients, services};
+            auto const send = [&](unsigned port) {
+                testing_support::test_packet one{from_client(t, syn, port)};
+                path.process(std::span{&one, 1}, 0s, [](auto&, outcome const&) {});
+            };
+            for (unsigned port = 1; port <= 2000; ++port) send(port);
+            run_together(2, [&](std::size_t which) {
+                if (which == 0)
+                    for (int walk = 0; walk < 20; ++walk) {
+                        meter.step(0);
+                        images = images_of(flows, *control.current(), at(0s), &services.quiescence());
+                    }
+                else
+                    for (unsigned port = 2001; port <= 3000; ++port) {
+                        meter.step(1);
+                        send(port);
+                    }
+            });
+        }
+        EXPECT_GE(images.flows.size(), 2000u);
+        shared_flow_table other{{4096, 64}, 1, services.quiescence()};
+        EXPECT_EQ(restore_flows(other, images, *control.current(), at(0s), &services.quiescence()).restored,
+                  images.flows.size());
+        EXPECT_EQ(other.counters().flows(), images.flows.size());
+    });
 }
 
 } // namespace

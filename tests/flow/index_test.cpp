@@ -1,9 +1,13 @@
 #include "kubeproxy/flow/index.hpp"
 
+#include "support/threads.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <random>
@@ -13,6 +17,7 @@
 
 namespace kubeproxy {
 namespace {
+using testing_support::overlap_meter, testing_support::repeat_until_overlapped, testing_support::run_together;
 
 constexpr auto never = [](flow_ref) { return false; };
 constexpr auto any = [](flow_ref) { return true; };
@@ -166,63 +171,129 @@ TEST(index_shared, a_lookup_sees_an_entry_that_moves_ahead_of_it) {
 /// entry left, then at the place it came from, would miss it.
 TEST(index_shared, threads_move_entries_and_none_is_missed) {
     using index_type = flow_index<shared_workers, standard_memory>;
-    auto index = index_type::with_buckets(61);
     constexpr std::uint32_t stay = 200, come_and_go = 200; // of 427 slots: 94 %
-    std::mt19937_64 random{11};
-    std::vector<std::uint64_t> hashes(stay + come_and_go + 1);
-    for (auto& hash : hashes) hash = random();
-    for (std::uint32_t i = 1; i <= stay; ++i)
-        ASSERT_EQ(index.insert(hashes[i], ref(i), never).what, index_type::insertion::inserted);
+    repeat_until_overlapped(3, 200, [&](overlap_meter& meter) {
+        auto index = index_type::with_buckets(61);
+        std::mt19937_64 random{11};
+        std::vector<std::uint64_t> hashes(stay + come_and_go + 1);
+        for (auto& hash : hashes) hash = random();
+        for (std::uint32_t i = 1; i <= stay; ++i)
+            ASSERT_EQ(index.insert(hashes[i], ref(i), never).what, index_type::insertion::inserted);
 
-    std::atomic<unsigned> busy{0};
-    std::atomic<bool> enough{false};
-    auto const churn = [&](std::uint32_t first) {
-        std::vector<bool> in(come_and_go / 2);
-        std::mt19937 choice{first};
-        for (int i = 0; !enough; ++i) {
-            auto const which = choice() % (come_and_go / 2);
-            auto const at = first + static_cast<std::uint32_t>(which);
-            if (i == 500) ++busy; // the index is as full as it gets
-            if (in[which])
-                EXPECT_TRUE(index.erase(hashes[at], ref(at)));
-            else if (index.insert(hashes[at], ref(at), never).what != index_type::insertion::inserted)
-                continue;
-            in[which] = !in[which];
-        }
-    };
-    std::thread one{churn, stay + 1}, other{churn, stay + 1 + come_and_go / 2};
-    while (busy != 2) std::this_thread::yield();
-    std::uint64_t missed = 0;
-    for (int round = 0; round < 500; ++round)
-        for (std::uint32_t i = 1; i <= stay; ++i) missed += find(index, hashes[i], ref(i)) ? 0u : 1u;
-    enough = true;
-    one.join();
-    other.join();
-    EXPECT_EQ(missed, 0u);
+        std::atomic<unsigned> busy{0};
+        std::atomic<bool> enough{false};
+        std::uint64_t missed = 0;
+        auto const churn = [&](std::size_t which_thread) {
+            auto const first = stay + 1 + (which_thread == 1 ? 0 : come_and_go / 2);
+            std::vector<bool> in(come_and_go / 2);
+            std::mt19937 choice{first};
+            for (int i = 0; !enough; ++i) {
+                meter.step(which_thread);
+                auto const which = choice() % (come_and_go / 2);
+                auto const at = first + static_cast<std::uint32_t>(which);
+                if (i == 500) ++busy; // the index is as full as it gets
+                if (in[which])
+                    EXPECT_TRUE(index.erase(hashes[at], ref(at)));
+                else if (index.insert(hashes[at], ref(at), never).what != index_type::insertion::inserted)
+                    continue;
+                in[which] = !in[which];
+            }
+        };
+        auto const look = [&] {
+            while (busy != 2) std::this_thread::yield();
+            for (int round = 0; round < 500 || (round < 5000 && meter.overlaps() < 100); ++round) {
+                meter.step(0);
+                for (std::uint32_t i = 1; i <= stay; ++i) missed += find(index, hashes[i], ref(i)) ? 0u : 1u;
+            }
+            enough = true;
+        };
+        run_together(3, [&](std::size_t which) { which == 0 ? look() : churn(which); });
+        EXPECT_EQ(missed, 0u);
+    });
 }
 
-/// Whichever of the threads enters a key first, the other is told.
+/// Whichever of the threads enters a key first, the other is told. Most buckets are full and entries move, so that each
+/// thread often finds that the other one has changed what it planned: that must not be reported as a full index.
 TEST(index_shared, threads_enter_a_key_once) {
     using index_type = flow_index<shared_workers, standard_memory>;
     constexpr std::uint32_t keys = 20'000;
-    index_type index{keys};
-    std::vector<std::uint64_t> hashes(keys + 1);
-    std::mt19937_64 random{12};
-    for (auto& hash : hashes) hash = random();
-    std::atomic<std::uint32_t> entered{0}, existed{0};
-    auto const enter_all = [&](std::uint32_t wide) {
-        for (std::uint32_t i = 1; i <= keys; ++i) {
-            auto const mine = wide != 0 ? flow_ref::wide(i, flow_direction::original) : ref(i);
-            auto const result = index.insert(hashes[i], mine, [=](flow_ref r) { return r.index() == i; });
-            if (result.what == index_type::insertion::inserted) ++entered;
-            if (result.what == index_type::insertion::exists) ++existed;
-        }
+    repeat_until_overlapped(2, keys, [&](overlap_meter& meter) {
+        index_type index{keys};
+        std::vector<std::uint64_t> hashes(keys + 1);
+        std::mt19937_64 random{12};
+        for (auto& hash : hashes) hash = random();
+        std::atomic<std::uint32_t> entered{0}, existed{0};
+        run_together(2, [&](std::size_t which) {
+            for (std::uint32_t i = 1; i <= keys; ++i) {
+                meter.step(which);
+                auto const mine = which == 1 ? flow_ref::wide(i, flow_direction::original) : ref(i);
+                auto const result = index.insert(hashes[i], mine, [=](flow_ref r) { return r.index() == i; });
+                if (result.what == index_type::insertion::inserted) ++entered;
+                if (result.what == index_type::insertion::exists) ++existed;
+            }
+        });
+        EXPECT_EQ(entered, keys);
+        EXPECT_EQ(existed, keys);
+    });
+}
+
+/// Two threads with keys of their own fill one small index to 90 %, in turn with taking entries out. One worker alone
+/// always finds room at this load, so neither may be told that the index is full.
+TEST(index_shared, a_lost_race_is_not_a_full_index) {
+    using index_type = flow_index<shared_workers, standard_memory>;
+    constexpr std::uint32_t each = 190; // 380 of 427 slots
+    repeat_until_overlapped(2, 10'000, [&](overlap_meter& meter) {
+        auto index = index_type::with_buckets(61);
+        std::vector<std::uint64_t> hashes(2 * each + 1);
+        std::mt19937_64 random{13};
+        for (auto& hash : hashes) hash = random();
+        std::array<std::uint64_t, 2> full{}, gone{};
+        run_together(2, [&](std::size_t which) {
+            auto const first = static_cast<std::uint32_t>(which) * each + 1;
+            for (std::uint32_t round = 0; round < 100; ++round) {
+                for (auto i = first; i < first + each; ++i) {
+                    meter.step(which);
+                    auto const what = index.insert(hashes[i], ref(i), never).what;
+                    if (what != index_type::insertion::inserted) ++full[which];
+                }
+                for (auto i = first; i < first + each; ++i)
+                    if (!index.erase(hashes[i], ref(i))) ++gone[which];
+            }
+        });
+        EXPECT_EQ(full[0] + full[1], 0u) << "of " << 200 * each << " insertions";
+        EXPECT_EQ(gone[0] + gone[1], 0u);
+    });
+}
+
+/// A bucket that is really full is reported as full although workers share: there is nothing to try again for.
+TEST(index_shared, a_full_index_is_reported_as_full) {
+    two_buckets t;
+    for (std::uint32_t i = 1; i <= 14; ++i) t.enter(t.paired, i);
+    EXPECT_EQ(t.index.insert(t.paired, ref(15), never).what, two_buckets::index_type::insertion::full);
+    EXPECT_TRUE(t.index.erase(t.paired, ref(14)));
+    EXPECT_EQ(t.index.insert(t.paired, ref(15), never).what, two_buckets::index_type::insertion::inserted);
+}
+
+/// Another worker changes a bucket of the planned path between the search and the move: stated as such, and the bucket
+/// that was to get room is unchanged.
+TEST(room_search, says_what_became_of_the_attempt) {
+    using detail::index_entry, detail::room;
+    using buckets = detail::bucket_array<shared_workers, standard_memory>;
+    buckets all{3};
+    std::uint32_t label = 2;
+    while (all.other_of(0, label) != 1) label += 2;
+    auto const full_bucket = [&](std::uint32_t which, std::uint32_t its_label) {
+        for (std::size_t i = 0; i < 7; ++i)
+            all[which].set(i, {its_label, ref(which * 7 + static_cast<std::uint32_t>(i) + 1)});
     };
-    std::thread one{enter_all, 0}, other{enter_all, 1};
-    one.join();
-    other.join();
-    EXPECT_EQ(entered, keys);
-    EXPECT_EQ(existed, keys);
+    full_bucket(0, label);
+    EXPECT_EQ(detail::make_room(all, 0, 0), room::made) << "bucket 1 takes an entry";
+    EXPECT_LT(all[0].slot_of({}), 7u);
+    EXPECT_EQ(all[0].header.load() & detail::bucket<shared_workers>::most_displaced,
+              detail::bucket<shared_workers>::one_displaced);
+    full_bucket(0, label);
+    full_bucket(1, label | 1u);
+    EXPECT_EQ(detail::make_room(all, 0, 1), room::none);
 }
 
 } // namespace

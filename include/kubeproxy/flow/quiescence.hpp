@@ -9,12 +9,39 @@
 
 namespace kubeproxy::inline v0_2 {
 
-/// Says when nobody can still hold what was taken out of a shared structure (quiescent-state-based
-/// reclamation; Hart et al., IPDPS 2006).
+namespace detail {
+// g++ warns that ThreadSanitizer does not model fences. Here a fence only decides which values are read; whoever reuses
+// memory is ordered after its readers by the release and acquire operations below, which ThreadSanitizer does model.
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan"
+#endif
+inline void full_fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+} // namespace detail
+
+/// Says when no worker can still hold what was removed from a shared structure (quiescent-state-based reclamation;
+/// Hart et al., IPDPS 2006).
 ///
-/// A worker is inside from enter() to leave(), which is one burst. What is unlinked before advance()
-/// returns e may be freed or reused as soon as has_passed(e): every worker is outside, or entered later.
-/// A worker that is idle holds nothing back.
+/// A worker is inside from enter() to leave(), which is one burst. What is removed before advance() returns e may be
+/// freed or reused as soon as has_passed(e): every worker is outside, or entered later. An idle worker delays nothing.
+///
+/// Why that holds in the C++ memory model, whatever memory order the removal and the worker's loads have. Let a removal
+/// be followed by advance(), and that by has_passed(), which reads a worker's slot:
+///
+///   the slot holds             why this worker does not use the removed object when has_passed() is true
+///   an epoch before e          has_passed() is false.
+///   an epoch of e or later     enter() read what advance() wrote (acquire, release): the worker sees the removal.
+///   outside, from leave()      The worker's burst is over (release, acquire), and its next one sees the removal:
+///                              its enter() stores to the slot later than the load of has_passed(), so advance()'s
+///                              fence precedes enter()'s fence in the order of sequentially consistent fences (C++20
+///                              [atomics.order] paragraph 4), and so every load after enter() sees every store before
+///                              advance().
+///
+/// No load of the worker has to be sequentially consistent. Fences are needed because without one even an acquire load
+/// may be performed before an earlier store, also on processors where both are single instructions (Arm: LDAPR, STLR).
 class quiescent_domain {
   public:
     static constexpr std::size_t max_workers = 64;
@@ -26,29 +53,40 @@ class quiescent_domain {
 
     /// A place for one worker; none when max_workers are attached.
     [[nodiscard]] std::optional<std::size_t> attach() noexcept {
-        for (std::size_t i = 0; i < max_workers; ++i)
-            if (bool expected = false; slots_[i].taken.compare_exchange_strong(expected, true)) return i;
-        return std::nullopt;
+        auto before = attached_.load(std::memory_order_relaxed);
+        do {
+            if (before == max_workers) return std::nullopt;
+        } while (!attached_.compare_exchange_weak(before, before + 1, std::memory_order_acquire));
+        // One place is for this worker, but others may come and leave meanwhile so that one pass misses it.
+        for (std::size_t i = 0;; i = (i + 1) % max_workers)
+            if (!slots_[i].taken.exchange(true, std::memory_order_acquire)) return i;
     }
-    [[nodiscard]] bool is_full() const noexcept {
-        for (auto const& s : slots_)
-            if (!s.taken.load()) return false;
-        return true;
-    }
+    [[nodiscard]] bool is_full() const noexcept { return attached_.load(std::memory_order_acquire) == max_workers; }
     /// \pre the worker is outside
-    void detach(std::size_t worker) noexcept { slots_[worker].taken.store(false); }
+    void detach(std::size_t worker) noexcept {
+        slots_[worker].taken.store(false, std::memory_order_release);
+        attached_.fetch_sub(1, std::memory_order_release);
+    }
 
-    /// One locked store: a pointer loaded after it is not freed before leave().
-    /// \pre the load, and the store that unlinks, are sequentially consistent like it
-    void enter(std::size_t worker) noexcept { slots_[worker].inside_since.store(epoch_.load()); }
+    /// What a worker finds after this is not freed before leave(). Costs one full fence.
+    void enter(std::size_t worker) noexcept {
+        // Release: entering again ends the burst before, and what that has read is read no more.
+        slots_[worker].inside_since.store(epoch_.load(std::memory_order_acquire), std::memory_order_release);
+        detail::full_fence();
+    }
     void leave(std::size_t worker) noexcept { slots_[worker].inside_since.store(outside, std::memory_order_release); }
 
-    [[nodiscard]] epoch current() const noexcept { return epoch_.load(); }
-    [[nodiscard]] epoch advance() noexcept { return epoch_.fetch_add(1) + 1; }
-    /// O(max_workers)
+    [[nodiscard]] epoch current() const noexcept { return epoch_.load(std::memory_order_acquire); }
+    /// The epoch of all that was removed before, by the caller or by others whose removal happened before this call.
+    [[nodiscard]] epoch advance() noexcept {
+        auto const next = epoch_.fetch_add(1, std::memory_order_acq_rel) + 1;
+        detail::full_fence();
+        return next;
+    }
+    /// O(max_workers). \pre advance() returned `e` to this thread, or before this call
     [[nodiscard]] bool has_passed(epoch e) const noexcept {
         for (auto const& s : slots_)
-            if (s.inside_since.load() < e) return false;
+            if (s.inside_since.load(std::memory_order_acquire) < e) return false;
         return true;
     }
 
@@ -59,6 +97,7 @@ class quiescent_domain {
         std::atomic<bool> taken{false};
     };
     std::atomic<epoch> epoch_{1};
+    std::atomic<std::size_t> attached_{0};
     std::array<slot, max_workers> slots_{};
 };
 

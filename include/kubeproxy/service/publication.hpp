@@ -39,7 +39,7 @@ class service_source {
             for (auto& worker : traffic_)
                 if (worker) reserve(*worker);
         }
-        return current_.exchange(next);
+        return current_.exchange(next, std::memory_order_acq_rel);
     }
 
     /// The sum over the workers. From any thread but those that attach.
@@ -100,7 +100,7 @@ class service_reader {
     /// The services from here to leave(); null: none yet. Once a burst.
     [[nodiscard]] snapshot const* enter() noexcept {
         source_->domain_.enter(worker_);
-        return source_->current_.load();
+        return source_->current_.load(std::memory_order_acquire);
     }
     void leave() noexcept { source_->domain_.leave(worker_); }
 

@@ -217,7 +217,7 @@ TEST(index_shared, threads_move_entries_and_none_is_missed) {
 TEST(index_shared, threads_enter_a_key_once) {
     using index_type = flow_index<shared_workers, standard_memory>;
     constexpr std::uint32_t keys = 20'000;
-    repeat_until_overlapped(2, keys, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 5000, [&](overlap_meter& meter) {
         index_type index{keys};
         std::vector<std::uint64_t> hashes(keys + 1);
         std::mt19937_64 random{12};

@@ -54,7 +54,7 @@ bool is_whole(table_type const& table, flow_ref ref, std::uint32_t client) {
 
 TEST(table_shared, threads_never_lose_a_flow_that_lives_nor_see_half_of_one) {
     constexpr std::uint32_t stable = 700, passing = 4000, capacity = 1500;
-    repeat_until_overlapped(2, 1000, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 500, [&](overlap_meter& meter) {
         quiescent_domain domain;
         table_type table{{.narrow = capacity, .wide = 0}, 1, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
@@ -118,7 +118,7 @@ TEST(table_shared, threads_never_lose_a_flow_that_lives_nor_see_half_of_one) {
 
 TEST(table_shared, threads_that_enter_the_same_flow_make_one) {
     constexpr std::uint32_t flows = 5000;
-    repeat_until_overlapped(2, 5000, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
         table_type table{{.narrow = 2 * flows, .wide = 0}, 2, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
@@ -146,7 +146,7 @@ TEST(table_shared, threads_that_enter_the_same_flow_make_one) {
 
 TEST(table_shared, threads_that_want_one_reply_tuple_share_it_never) {
     constexpr std::uint32_t flows = 5000, apart = 1'000'000;
-    repeat_until_overlapped(2, 5000, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
         table_type table{{.narrow = 2 * flows, .wide = 0}, 3, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
@@ -176,7 +176,7 @@ TEST(table_shared, threads_that_want_one_reply_tuple_share_it_never) {
 /// it may not be told that the expired one, which the first has just ended, still takes the tuple.
 TEST(table_shared, threads_that_replace_an_expired_flow_see_it_replaced) {
     constexpr std::uint32_t flows = 5000, apart = 1'000'000;
-    repeat_until_overlapped(2, 5000, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
         table_type table{{.narrow = 3 * flows, .wide = 0}, 3, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};

@@ -144,6 +144,27 @@ TEST(icmp_error, about_part_of_a_packet) {
     };
     expect<ipv4, ipv4>({"a CRC over all that it covers", error4(router4, client4, 3, 1, sctp(pod4, 8080)),
                         error4(router4, client4, 3, 1, sctp(vip4, 80))});
+    auto const zero = [&](octets const& b) { return with(b, {{28, seed::be32(0)}}); };
+    expect<ipv4, ipv4>({"RFC 9653: a zero checksum stays zero", error4(router4, client4, 3, 1, zero(sctp(pod4, 8080))),
+                        error4(router4, client4, 3, 1, zero(sctp(vip4, 80)))});
+    auto const lite = [](std::string const& to, unsigned port) {
+        return bytes_of({.source = client4,
+                         .destination = to,
+                         .protocol = 136,
+                         .message = seed::udp_lite(counted(20), 8, 40000, port)});
+    };
+    auto const dccp = [](std::string const& to, unsigned port) {
+        return bytes_of(
+            {.source = client4, .destination = to, .protocol = 33, .message = seed::dccp(counted(20), 40000, port)});
+    };
+    for (std::size_t const size : {28u, 40u}) {
+        expect<ipv4, ipv4>({"UDP-Lite: eight bytes hold its checksum (RFC 3828 section 3.1)",
+                            error4(router4, client4, 3, 1, cut(lite(pod4, 8080), size)),
+                            error4(router4, client4, 3, 1, cut(lite(vip4, 80), size))});
+        expect<ipv4, ipv4>({"DCCP, too (RFC 4340 section 5.1)",
+                            error4(router4, client4, 3, 1, cut(dccp(pod4, 8080), size)),
+                            error4(router4, client4, 3, 1, cut(dccp(vip4, 80), size))});
+    }
     auto const crc_kept = with(sctp(vip4, 80), {{28, [&] {
                                                      auto const b = sctp(pod4, 8080);
                                                      return octets(b.begin() + 28, b.begin() + 32);
@@ -262,8 +283,8 @@ TEST(translate_error, to_ipv4) {
                          .fragment = 0});
     };
     expect<ipv6, ipv4>({"RFC 7915 section 5.2: port unreachable", from(1, 4, quoted6(50)), to(3, 3, quoted4(50))});
-    expect<ipv6, ipv4>({"Packet Too Big becomes Fragmentation Needed, MTU 20 smaller", from(2, 0, quoted6(50), 1400),
-                        to(3, 4, quoted4(50), 1380)});
+    expect<ipv6, ipv4>({"Packet Too Big: MTU 28 smaller, for the fragment header", from(2, 0, quoted6(50), 1400),
+                        to(3, 4, quoted4(50), 1372)});
     expect<ipv6, ipv4>(
         {"RFC 1812 section 4.3.2.3: no longer than 576", from(3, 0, quoted6(900)), to(11, 0, cut(quoted4(900), 548))});
     auto const extension = counted(20);

@@ -26,7 +26,7 @@ constexpr translation_settings wide{.ipv6_mtu = 0xffff, .ipv4_mtu = 0xffff};
 
 template <ip_version From>
 void expect(std::vector<row> const& rows) {
-    for (auto const& r : rows) EXPECT_EQ(head_after<From>(r.in, 100, wide), r.out) << r.rule << ": " << r.in;
+    for (auto const& r : rows) EXPECT_EQ(head_after<From>(r.in, {100}, wide), r.out) << r.rule << ": " << r.in;
 }
 
 TEST(icmp_map, towards_ipv6) {
@@ -68,7 +68,7 @@ TEST(icmp_map, figure_3) {
     for (auto const& r : rows)
         for (auto p = r.first; p <= r.last; ++p) {
             auto const expected = r.after ? std::optional{icmp_head{4, 0, *r.after}} : std::nullopt;
-            EXPECT_EQ(head_after<ipv4>({12, 0, p << 24}, 100, wide), expected) << p;
+            EXPECT_EQ(head_after<ipv4>({12, 0, p << 24}, {100}, wide), expected) << p;
         }
 }
 
@@ -100,27 +100,39 @@ TEST(icmp_map, figure_6) {
     for (auto const& r : rows)
         for (auto p = r.first; p <= r.last; ++p) {
             auto const expected = r.after ? std::optional{icmp_head{12, 0, *r.after << 24}} : std::nullopt;
-            EXPECT_EQ(head_after<ipv6>({4, 0, p}, 100, wide), expected) << p;
+            EXPECT_EQ(head_after<ipv6>({4, 0, p}, {100}, wide), expected) << p;
         }
 }
 
 TEST(icmp_map, the_narrowest_hop_decides) {
     constexpr translation_settings hops{.ipv6_mtu = 1480, .ipv4_mtu = 1400};
-    EXPECT_EQ(mtu_towards_ipv6(1300, 100, hops), 1320u);
-    EXPECT_EQ(mtu_towards_ipv6(1500, 100, hops), 1420u) << "the IPv4 hop, 20 more";
-    EXPECT_EQ(mtu_towards_ipv6(1500, 100, {.ipv6_mtu = 1480, .ipv4_mtu = 1500}), 1480u) << "the IPv6 hop";
-    EXPECT_EQ(mtu_towards_ipv6(576, 100, hops), 1280u) << "RFC 7915 section 4.2: never below 1280";
-    EXPECT_EQ(mtu_towards_ipv4(1500, hops), 1400u) << "the IPv4 hop";
-    EXPECT_EQ(mtu_towards_ipv4(1500, {.ipv6_mtu = 1400, .ipv4_mtu = 1500}), 1380u) << "the IPv6 hop, 20 less";
-    EXPECT_EQ(mtu_towards_ipv4(1300, hops), 1280u);
+    EXPECT_EQ(mtu_towards_ipv6(1300, {100}, hops), 1320u);
+    EXPECT_EQ(mtu_towards_ipv6(1500, {100}, hops), 1420u) << "the IPv4 hop, 20 more";
+    EXPECT_EQ(mtu_towards_ipv6(1500, {100}, {.ipv6_mtu = 1480, .ipv4_mtu = 1500}), 1480u) << "the IPv6 hop";
+    EXPECT_EQ(mtu_towards_ipv6(576, {100}, hops), 1280u) << "RFC 7915 section 4.2: never below 1280";
+    EXPECT_EQ(mtu_towards_ipv4(1500, {}, hops), 1400u) << "the IPv4 hop";
+    EXPECT_EQ(mtu_towards_ipv4(1500, {}, {.ipv6_mtu = 1400, .ipv4_mtu = 1500}), 1380u) << "the IPv6 hop, 20 less";
+    EXPECT_EQ(mtu_towards_ipv4(1300, {}, hops), 1280u);
+}
+
+// RFC 7915 section 5.2: "taking into account whether or not the packet in error includes a Fragment Header".
+TEST(icmp_map, a_quoted_fragment_header_takes_eight_bytes_more) {
+    constexpr packet_in_error fragment{.size = 1280, .has_fragment_header = true};
+    EXPECT_EQ(mtu_towards_ipv4(1000, fragment, wide), 972u);
+    EXPECT_EQ(mtu_towards_ipv4(1400, fragment, wide), 1372u);
+    EXPECT_EQ(mtu_towards_ipv4(1500, fragment, {.ipv6_mtu = 1400, .ipv4_mtu = 1500}), 1372u) << "the IPv6 hop, 28 less";
+    EXPECT_EQ(mtu_towards_ipv4(1500, fragment, {.ipv6_mtu = 1500, .ipv4_mtu = 1400}), 1400u) << "the IPv4 hop as it is";
+    for (std::uint32_t const nonsense : {0u, 68u, 95u, 96u})
+        EXPECT_EQ(mtu_towards_ipv4(nonsense, fragment, wide), 68u) << "RFC 791 section 3.2";
+    EXPECT_EQ(mtu_towards_ipv4(97, fragment, wide), 69u);
 }
 
 TEST(icmp_map, plateaus_for_routers_before_rfc_1191) {
-    EXPECT_EQ(mtu_towards_ipv6(0, 1500, wide), 1492u + 20);
-    EXPECT_EQ(mtu_towards_ipv6(0, 1492, wide), 1280u) << "less than the packet, not as long";
-    EXPECT_EQ(mtu_towards_ipv6(0, 4353, wide), 4352u + 20);
-    EXPECT_EQ(mtu_towards_ipv6(0, 9000, wide), 8166u + 20);
-    EXPECT_EQ(mtu_towards_ipv6(0, 40, wide), 1280u);
+    EXPECT_EQ(mtu_towards_ipv6(0, {1500}, wide), 1492u + 20);
+    EXPECT_EQ(mtu_towards_ipv6(0, {1492}, wide), 1280u) << "less than the packet, not as long";
+    EXPECT_EQ(mtu_towards_ipv6(0, {4353}, wide), 4352u + 20);
+    EXPECT_EQ(mtu_towards_ipv6(0, {9000}, wide), 8166u + 20);
+    EXPECT_EQ(mtu_towards_ipv6(0, {40}, wide), 1280u);
 }
 
 } // namespace

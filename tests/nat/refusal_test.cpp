@@ -82,7 +82,8 @@ TEST(refusal, fragments) {
     auto const none = with(bytes_of(packet{.fragment = 0x2000}), {{26, be16(0)}});
     refused<ipv4, ipv6>("RFC 7915 section 4.5: UDP 0 in a fragment", none, drop_reason::zero_udp_checksum,
                         icmp_answer{3, 13, 0});
-    auto const sctp = packet{.protocol = 132, .message = seed::sctp(counted(20)), .fragment = 0x2000};
+    auto const sctp = packet{
+        .protocol = 132, .message = with(seed::sctp(counted(20)), {{8, seed::be32(0x0badc4c0)}}), .fragment = 0x2000};
     refused<ipv4, ipv4>("a CRC over parts that are not here", bytes_of(sctp), drop_reason::sctp_fragment);
     auto const echo = packet{.protocol = 1, .message = icmp(8, 0, 7, counted(24)), .fragment = 0x2000};
     refused<ipv4, ipv6>("ICMPv6 covers a pseudo-header, with the whole length", bytes_of(echo),

@@ -60,6 +60,14 @@ TEST(rewrite, ports_and_addresses) {
                 {.protocol = 132, .message = seed::sctp(data, 40000, 80)}, seed::sctp(data, 40000, 8080));
     expect_both("SCTP, no port changed: the CRC does not cover addresses",
                 {.protocol = 132, .message = seed::sctp(data, 40000, 80)}, seed::sctp(data, 40000, 80));
+    expect_both("UDP-Lite, all of it covered (RFC 3828 section 3.1)",
+                {.protocol = 136, .message = seed::udp_lite(data, 0, 40000, 80)}, seed::udp_lite(data, 0, 40000, 8080));
+    expect_both("UDP-Lite, its header covered", {.protocol = 136, .message = seed::udp_lite(data, 8, 40000, 80)},
+                seed::udp_lite(data, 8, 61000, 8080));
+    expect_both("UDP-Lite, no port changed: the pseudo-header did",
+                {.protocol = 136, .message = seed::udp_lite(data, 12, 40000, 80)}, seed::udp_lite(data, 12, 40000, 80));
+    expect_both("DCCP (RFC 4340 section 9.1)", {.protocol = 33, .message = seed::dccp(data, 40000, 80)},
+                seed::dccp(data, 61000, 8080));
     expect_both("both ports (masquerade)", {.message = seed::udp(data, 40000, 80)}, seed::udp(data, 61000, 8080));
     expect_both("GRE has no ports", {.protocol = 47, .message = data}, data);
     expect_both("nothing behind the header", {.protocol = 59, .message = {}}, {});
@@ -141,10 +149,33 @@ TEST(rewrite, checksums_that_are_special) {
     expect<ipv4, ipv4>({"a wrong one is as wrong as it was", off_by(in, 26, 3), off_by(out, 26, 3)});
     expect<ipv4, ipv4>({"of the header, too", off_by(in, 10, 5), off_by(out, 10, 5)});
 
+    for (unsigned const protocol : {33u, 136u}) {
+        auto lite = to_the_pod4({.protocol = protocol, .message = seed::dccp(counted(9), 40000, 80)});
+        lite.out.message = seed::dccp(counted(9), 40000, 8080);
+        if (protocol == 136) lite.in.message = seed::udp_lite(counted(9), 8, 40000, 80);
+        if (protocol == 136) lite.out.message = seed::udp_lite(counted(9), 8, 40000, 8080);
+        expect<ipv4, ipv4>({"a wrong one of UDP-Lite or DCCP, too", off_by(bytes_of(lite.in), 26, 3),
+                            off_by(bytes_of(lite.out), 26, 3)});
+    }
+    auto illegal = to_the_pod4({.protocol = 136, .message = seed::udp_lite(counted(9), 0, 40000, 80)});
+    illegal.out.message = seed::udp_lite(counted(9), 0, 40000, 8080);
+    expect<ipv4, ipv4>({"RFC 3828 section 3.1: UDP-Lite 0 is illegal, and stays so",
+                        with(bytes_of(illegal.in), {{26, be16(0)}}), with(bytes_of(illegal.out), {{26, be16(0)}})});
+
     auto sctp = to_the_pod4({.protocol = 132, .message = seed::sctp(counted(20), 1, 80)});
     sctp.out.message = seed::sctp(counted(20), 1, 8080);
     auto const flip = [](octets b) { return b[31] ^= std::byte{0x10}, b; };
     expect<ipv4, ipv4>({"a CRC is linear", flip(bytes_of(sctp.in)), flip(bytes_of(sctp.out))});
+    expect<ipv4, ipv4>({"RFC 9653 section 5.2: SCTP 0 stays 0", with(bytes_of(sctp.in), {{28, seed::be32(0)}}),
+                        with(bytes_of(sctp.out), {{28, seed::be32(0)}})});
+    sctp.in.fragment = sctp.out.fragment = 0x2000;
+    expect<ipv4, ipv4>({"and covers no other part, so that ports of a part may change",
+                        with(bytes_of(sctp.in), {{28, seed::be32(0)}}),
+                        with(bytes_of(sctp.out), {{28, seed::be32(0)}})});
+    auto six = to_the_pod6({.protocol = 132, .message = seed::sctp(counted(20), 1, 80)});
+    six.out.message = seed::sctp(counted(20), 1, 8080);
+    expect<ipv6, ipv6>({"RFC 9653 over IPv6", with(bytes_of(six.in), {{48, seed::be32(0)}}),
+                        with(bytes_of(six.out), {{48, seed::be32(0)}})});
 }
 
 /// Finds data for which UDP's sum is 0xffff, so that the checksum computes to 0 (RFC 768, RFC 8200 section 8.1).
@@ -209,10 +240,13 @@ TEST(rewrite, incremental_is_full) {
         auto const size = random() % 40;
         auto const data = random() % 3 == 0 ? octets(size, std::byte{0}) : counted(size);
         auto const from = static_cast<unsigned>(random() % 65536), to = static_cast<unsigned>(random() % 65536);
-        unsigned const protocol = std::array{6u, 17u, 132u}[random() % 3];
-        auto const message = protocol == 6    ? seed::tcp(data, 0x10, from, to)
-                             : protocol == 17 ? seed::udp(data, from, to)
-                                              : seed::sctp(data, from, to);
+        unsigned const protocol = std::array{6u, 17u, 33u, 132u, 136u}[random() % 5];
+        auto const message =
+            protocol == 6     ? seed::tcp(data, 0x10, from, to)
+            : protocol == 17  ? seed::udp(data, from, to)
+            : protocol == 33  ? seed::dccp(data, from, to)
+            : protocol == 136 ? seed::udp_lite(data, std::array{0u, 8u, 9u}[random() % 3] % (9 + data.size()), from, to)
+                              : seed::sctp(data, from, to);
         auto const check = [&]<ip_version V>(auto const& address) {
             auto bytes =
                 bytes_of({.source = address(), .destination = address(), .protocol = protocol, .message = message});

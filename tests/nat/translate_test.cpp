@@ -48,6 +48,12 @@ TEST(translate, to_ipv6_whole_packets) {
           {.protocol = 6, .message = seed::tcp(counted(9), 0x18, 1, 8080)});
     row46("SCTP", {.protocol = 132, .message = seed::sctp(counted(8), 5, 80)},
           {.protocol = 132, .message = seed::sctp(counted(8), 5, 8080)});
+    for (unsigned const coverage : {0u, 8u, 13u})
+        row46("UDP-Lite (RFC 3828 section 3.1): the pseudo-header changes by its addresses only",
+              {.protocol = 136, .message = seed::udp_lite(counted(9), coverage, 5, 80)},
+              {.protocol = 136, .message = seed::udp_lite(counted(9), coverage, 5, 8080)});
+    row46("DCCP (RFC 4340 section 9.1)", {.protocol = 33, .message = seed::dccp(counted(9), 5, 80)},
+          {.protocol = 33, .message = seed::dccp(counted(9), 5, 8080)});
     row46("ESP is copied", {.protocol = 50, .message = counted(40)}, {.protocol = 50, .message = counted(40)});
     row46("RFC 7915 section 4.2: echo request 8 -> 128",
           {.protocol = 1, .message = icmp(8, 0, 0x1111'0001, counted(3))},
@@ -86,8 +92,24 @@ TEST(translate, to_ipv4_whole_packets) {
     row64("RFC 7915 section 5.2: echo reply 129 -> 0",
           {.protocol = 58, .message = icmp(129, 0, 0x1111'0001, counted(4))},
           {.protocol = 1, .message = icmp(0, 0, 0x2222'0001, counted(4)), .fragment = 0});
+    row64("UDP-Lite", {.protocol = 136, .message = seed::udp_lite(counted(9), 8, 5, 80)},
+          {.protocol = 136, .message = seed::udp_lite(counted(9), 8, 5, 8080), .fragment = 0});
+    row64("DCCP", {.protocol = 33, .message = seed::dccp(counted(9), 5, 80)},
+          {.protocol = 33, .message = seed::dccp(counted(9), 5, 8080), .fragment = 0});
     row64("SCTP", {.protocol = 132, .message = seed::sctp(counted(8), 5, 80)},
           {.protocol = 132, .message = seed::sctp(counted(8), 5, 8080), .fragment = 0});
+}
+
+// RFC 9653 section 5.2: the ends have agreed on it, in each direction by itself.
+TEST(translate, a_zero_sctp_checksum_stays_zero) {
+    auto four = as_ipv4({.protocol = 132, .message = seed::sctp(counted(8), 5, 80)});
+    auto six = as_ipv6({.protocol = 132, .message = seed::sctp(counted(8), 5, 8080)});
+    auto const zero4 = with(bytes_of(four), {{28, seed::be32(0)}}), zero6 = with(bytes_of(six), {{48, seed::be32(0)}});
+    expect<ipv4, ipv6>({"towards IPv6", zero4, zero6});
+    four.fragment = 0x2000;
+    six.extensions = {seed::fragment(0, 1, 0)};
+    expect<ipv6, ipv4>({"towards IPv4, a first part", with(bytes_of(six), {{56, seed::be32(0)}}),
+                        with(bytes_of(four), {{28, seed::be32(0)}})});
 }
 
 TEST(translate, large_packets_have_no_identification) { // RFC 7915 section 5.1, RFC 6864 section 4.1

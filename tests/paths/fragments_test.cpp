@@ -194,6 +194,38 @@ TEST(fragments, without_spare_buffers_a_packet_that_must_be_cut_is_dropped) {
     EXPECT_EQ(bed.send(packet).what.what, verdict::drop(drop_reason::no_spare_packet));
 }
 
+// RFC 791 section 3.1: DF forbids to cut what is a part already, too (RFC 7915 section 4, RFC 6864 section 4).
+TEST(fragments, a_part_with_df_that_becomes_ipv6_leaves_whole_or_is_answered) {
+    testbed bed{services};
+    bed.give_spares();
+    auto const part_of = [](std::size_t size, unsigned fragment) {
+        return bytes_of({.destination = "91.0.0.1",
+                         .message = seed::udp(seed::counted(size - 8), 4711, 80),
+                         .identification = 7,
+                         .fragment = fragment});
+    };
+    auto const first = bed.send(part_of(1400, 0x6000));
+    EXPECT_EQ(first.what.what, verdict::forward());
+    EXPECT_EQ(first.bytes.size(), 1448u) << "40 of IPv6, 8 of the fragment header";
+    EXPECT_TRUE(bed.extra().empty());
+    auto const later = bed.send(part_of(1400, 0x6000 | 175));
+    EXPECT_EQ(later.bytes.size(), 1448u);
+    EXPECT_TRUE(bed.extra().empty());
+    auto const widest = bed.send(part_of(1448, 0x6000));
+    EXPECT_EQ(widest.bytes.size(), 1496u) << "the longest multiple of 8 that fits 1500";
+    EXPECT_TRUE(bed.extra().empty());
+
+    auto const out = bed.send(part_of(1456, 0x6000));
+    EXPECT_EQ(out.what.what, verdict::reply(drop_reason::too_big));
+    EXPECT_EQ(octets(out.bytes.begin() + 20, out.bytes.begin() + 22), seed::of({3, 4})); // RFC 1191
+    EXPECT_EQ(octets(out.bytes.begin() + 26, out.bytes.begin() + 28), seed::be16(1472)) << "8 less for its header";
+    EXPECT_TRUE(bed.extra().empty());
+
+    auto const without_df = bed.send(part_of(1400, 0x2000));
+    EXPECT_EQ(without_df.what.what, verdict::forward());
+    EXPECT_EQ(bed.extra().size(), 1u) << "without DF it is cut";
+}
+
 TEST(fragments, a_long_packet_that_must_not_be_cut_is_answered) {
     testbed bed{services};
     auto const packet = bytes_of({.destination = "91.0.0.1", .message = seed::udp(seed::counted(1460), 4711, 80)});

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -97,7 +98,7 @@ inline std::optional<found> look(std::span<std::byte const> b) {
 } // namespace detail
 
 /// By full recomputation. A packet without a checksum that can be told is valid: a fragment, another protocol, UDP 0
-/// over IPv4.
+/// over IPv4, SCTP 0 (RFC 9653).
 inline bool transport_checksum_is_valid(std::span<std::byte const> bytes) {
     auto const f = detail::look(bytes);
     if (!f) return true;
@@ -105,18 +106,22 @@ inline bool transport_checksum_is_valid(std::span<std::byte const> bytes) {
     octets message(segment.begin(), segment.end());
     if (f->protocol == 132) {
         octets const field(message.begin() + 8, message.begin() + 12);
-        return seed::crc32c(seed::with(message, {{8, seed::be32(0)}})) == field;
+        return field == octets(4) || seed::crc32c(seed::with(message, {{8, seed::be32(0)}})) == field;
     }
-    if (f->protocol != 6 && f->protocol != 17 && f->protocol != 1 && f->protocol != 58) return true;
+    constexpr unsigned with_checksum[]{6, 17, 1, 58, 33, 136};
+    if (std::ranges::find(with_checksum, f->protocol) == std::end(with_checksum)) return true;
+    auto const length = message.size();
+    if (f->protocol == 136) // RFC 3828 section 3.1: the checksum coverage
+        if (auto const coverage = detail::number(segment.subspan(4), 2); coverage != 0) message.resize(coverage);
     if (f->protocol == 17) {
         if (detail::number(segment.subspan(6), 2) == 0) return f->addresses_size == 8;
         message.resize(detail::number(segment.subspan(4), 2)); // RFC 768: what is behind is not covered
     }
     auto const addresses = bytes.subspan(f->addresses, f->addresses_size);
-    auto const covered = f->protocol == 1
-                             ? message
-                             : seed::joined({octets(addresses.begin(), addresses.end()), seed::be32(message.size()),
-                                             seed::be32(f->protocol), message});
+    auto const covered = f->protocol == 1 ? message
+                                          : seed::joined({octets(addresses.begin(), addresses.end()),
+                                                          seed::be32(f->protocol == 136 ? length : message.size()),
+                                                          seed::be32(f->protocol), message});
     return seed::internet_checksum(covered) == seed::be16(0);
 }
 

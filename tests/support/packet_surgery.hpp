@@ -49,6 +49,8 @@ template <ip_version V>
 void complete_transport(parsed<V> const& p, checksum_state state) {
     bool const is_icmp = p.protocol == V::icmp_protocol;
     if (p.flaw != drop_reason::none || p.is_fragment || p.protocol == ip_protocol::sctp) return;
+    if (p.protocol == ip_protocol::udp_lite) store_be(p.payload(), 4, std::uint16_t{0}); // all of it is covered
+    if (p.protocol == ip_protocol::dccp) p.payload()[5] &= std::byte{0xf0};
     if (p.what != content::ports && !is_icmp) return;
     std::size_t const at = is_icmp ? 2 : p.protocol == ip_protocol::tcp ? 16 : 6;
     auto const pseudo = std::same_as<V, ipv4> && is_icmp ? 0 : invariant::pseudo_sum(p);

@@ -46,7 +46,7 @@ enum class transport_state : std::uint8_t {
     unknown, ///< none that could be checked, or not all that it covers is there
     valid,
     wrong,
-    missing, ///< UDP 0 over IPv4
+    missing, ///< UDP 0 over IPv4, SCTP 0 (RFC 9653)
 };
 
 template <ip_version V>
@@ -55,6 +55,7 @@ transport_state crc_state(parsed<V> const& p) {
     seed::octets message(p.payload().begin(), p.payload().end());
     if (message.size() > patience) return transport_state::unknown;
     seed::octets const field(message.begin() + at, message.begin() + at + 4);
+    if (field == seed::octets(4)) return transport_state::missing;
     bool const is_valid = seed::crc32c(seed::with(message, {{at, seed::be32(0)}})) == field;
     return is_valid ? transport_state::valid : transport_state::wrong;
 }
@@ -64,12 +65,32 @@ bool is_whole(parsed<V> const& p) {
     return !p.is_fragment && p.flaw == drop_reason::none && p.segments_left == 0;
 }
 
+/// Of UDP-Lite (RFC 3828 section 3.1) and DCCP (RFC 4340 section 9), whose checksum may cover less than all bytes.
+template <ip_version V>
+transport_state lite_state(parsed<V> const& p) {
+    byte_span const payload = p.payload();
+    std::size_t covered = payload.size();
+    if (p.protocol == ip_protocol::udp_lite) {
+        auto const coverage = load_be<std::uint16_t>(payload, 4);
+        if ((coverage != 0 && coverage < 8) || coverage > covered) return transport_state::unknown;
+        if (coverage != 0) covered = coverage;
+        if (load_be<std::uint16_t>(payload, 6) == 0) return transport_state::unknown;
+    } else if (auto const cscov = std::to_integer<unsigned>(payload[5]) & 15; cscov != 0) {
+        covered = std::to_integer<std::size_t>(payload[4]) * 4 + (cscov - 1) * std::size_t{4};
+        if (covered > payload.size() || covered < 12) return transport_state::unknown;
+    }
+    auto const sum = ones_sum(payload.first(covered), pseudo_sum(p));
+    if (sum == 0) return transport_state::unknown;
+    return sum == 0xffff ? transport_state::valid : transport_state::wrong;
+}
+
 /// By full recomputation.
 template <ip_version V>
 transport_state state_of(parsed<V> const& p) {
     bool const is_icmp = p.protocol == V::icmp_protocol;
     if (!is_whole(p) || (p.what != content::ports && !is_icmp)) return transport_state::unknown;
     if (p.protocol == ip_protocol::sctp) return crc_state(p);
+    if (p.protocol == ip_protocol::udp_lite || p.protocol == ip_protocol::dccp) return lite_state(p);
     byte_span const payload = p.payload();
     if (p.protocol == ip_protocol::udp) {
         bool const is_zero = payload[6] == std::byte{0} && payload[7] == std::byte{0};

@@ -81,6 +81,15 @@ inline octets tcp(octets const& data, unsigned flags = 0x10, unsigned source_por
 inline octets sctp(octets const& chunks, unsigned source_port = 40000, unsigned destination_port = 5060) {
     return joined({be16(source_port), be16(destination_port), be32(0x0badcafe), be32(0), chunks});
 }
+/// RFC 3828 section 3.1; \param coverage 0: all of it
+inline octets udp_lite(octets const& data, unsigned coverage = 0, unsigned source_port = 40000,
+                       unsigned destination_port = 53) {
+    return joined({be16(source_port), be16(destination_port), be16(coverage), be16(0), data});
+}
+/// A DCCP-Data packet with short sequence numbers (RFC 4340 sections 5.1, 5.4) whose checksum covers everything.
+inline octets dccp(octets const& data, unsigned source_port = 40000, unsigned destination_port = 53) {
+    return joined({be16(source_port), be16(destination_port), of({3, 0}), be16(0), of({4, 0, 0, 7}), data});
+}
 /// \param rest the second word: identifier and sequence number, an MTU, a pointer
 inline octets icmp(unsigned type, unsigned code, std::size_t rest, octets const& data) {
     return joined({of({type, code}), be16(0), be32(rest), data});
@@ -88,10 +97,18 @@ inline octets icmp(unsigned type, unsigned code, std::size_t rest, octets const&
 
 /// Fills in the checksum of a whole message, where the protocol has one and it has room.
 inline void complete(octets& message, unsigned protocol, octets const& pseudo_header) {
-    std::size_t const at = protocol == 6 ? 16 : protocol == 17 ? 6 : 2;
+    bool const has_short_checksum = protocol == 17 || protocol == 33 || protocol == 136;
+    std::size_t const at = protocol == 6 ? 16 : has_short_checksum ? 6 : 2;
     if (protocol == 132 && message.size() >= 12) message = with(message, {{8, crc32c(message)}});
-    if ((protocol == 6 || protocol == 17 || protocol == 1 || protocol == 58) && message.size() >= at + 2)
-        message = with(message, {{at, internet_checksum(joined({protocol == 1 ? octets{} : pseudo_header, message}))}});
+    bool const has_checksum = protocol == 6 || has_short_checksum || protocol == 1 || protocol == 58;
+    if (!has_checksum || message.size() < at + 2) return;
+    auto covered = message;
+    if (protocol == 136) // RFC 3828 section 3.1
+        if (auto const coverage =
+                std::to_integer<std::size_t>(message[4]) << 8 | std::to_integer<std::size_t>(message[5]);
+            coverage >= 8 && coverage < covered.size())
+            covered.resize(coverage);
+    message = with(message, {{at, internet_checksum(joined({protocol == 1 ? octets{} : pseudo_header, covered}))}});
 }
 
 /// RFC 791 section 3.1
@@ -189,6 +206,8 @@ inline std::vector<named_packet> all_kinds() {
         {"v4 TCP SYN", bytes_of(ipv4_packet{.protocol = 6, .payload = tcp({}, 0x02)})},
         {"v4 TCP", bytes_of(ipv4_packet{.fragment = 0x4000, .protocol = 6, .payload = tcp(data)})},
         {"v4 SCTP", bytes_of(ipv4_packet{.protocol = 132, .payload = sctp(of({1, 0, 0, 4}))})},
+        {"v4 UDP-Lite", bytes_of(ipv4_packet{.protocol = 136, .payload = udp_lite(data, 8)})},
+        {"v6 DCCP", bytes_of(ipv6_packet{.protocol = 33, .payload = dccp(data)})},
         {"v4 options", bytes_of(ipv4_packet{.options = of({7, 7, 4, 0, 0, 0, 0, 0})})}, // record route, RFC 791
         {"v4 all options", bytes_of(ipv4_packet{.options = octets(40, std::byte{1})})}, // no-operation
         {"v4 echo request", bytes_of(ipv4_packet{.protocol = 1, .payload = icmp(8, 0, 0x7777'0001, data)})},

@@ -82,7 +82,9 @@ inline kind icmp_kind(unsigned version, std::size_t type) {
     return type < 128 ? kind::error : kind::other_icmp; // RFC 4443 section 2.1
 }
 
-inline bool has_ports(unsigned protocol) { return protocol == 6 || protocol == 17 || protocol == 132; }
+inline bool has_ports(unsigned protocol) {
+    return protocol == 6 || protocol == 17 || protocol == 33 || protocol == 132 || protocol == 136;
+}
 
 inline void read_transport(octets const& b, reading& r) {
     bool const is_icmp = r.shown.protocol == (r.version == 4 ? 1u : 58u);
@@ -101,8 +103,8 @@ inline void read_transport(octets const& b, reading& r) {
 
 inline std::size_t header_size(unsigned version, unsigned protocol) {
     if (protocol == 6) return 20;
-    if (protocol == 132) return 12;
-    return protocol == 17 || protocol == (version == 4 ? 1u : 58u) ? 8 : 0;
+    if (protocol == 132 || protocol == 33) return 12;
+    return protocol == 17 || protocol == 136 || protocol == (version == 4 ? 1u : 58u) ? 8 : 0;
 }
 
 inline drop_reason malformed(octets const& b) {

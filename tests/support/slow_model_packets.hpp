@@ -81,6 +81,8 @@ inline octets packet_maker::message_for(speech const& s) {
     switch (s.shown.protocol) {
     case 6: return seed::tcp(data(size), flags_for(s.from), s.shown.sport, s.shown.dport);
     case 17: return seed::udp(data(size), s.shown.sport, s.shown.dport);
+    case 33: return seed::dccp(data(size), s.shown.sport, s.shown.dport);
+    case 136: return seed::udp_lite(data(size), chance(50) ? 0 : 8 + below(20), s.shown.sport, s.shown.dport);
     case 132: {
         static constexpr unsigned chunks[]{0, 1, 2, 3, 6, 7, 8, 10, 11, 14};
         auto const chunk = seed::joined({seed::of({chunks[below(10)], 0, 0, 4}), data(size)});
@@ -137,9 +139,10 @@ inline octets packet_maker::damaged(octets packet) {
     auto const r = read(packet);
     auto const n = below(100);
     auto const p = r.shown.protocol;
-    std::size_t const field = p == 6 ? 16 : p == 17 ? 6 : p == 132 ? 8 : 2;
+    std::size_t const field = p == 6 ? 16 : p == 17 || p == 33 || p == 136 ? 6 : p == 132 ? 8 : 2;
     bool const has_field = detail::header_size(r.version, p) != 0 && r.transport + field + 2 <= packet.size();
     if (n < 6 && p == 17) put(packet, r.transport + 6, 2, 0);
+    if (n < 6 && p == 132 && has_field && r.what != kind::later) put(packet, r.transport + 8, 4, 0); // RFC 9653
     if (n >= 6 && n < 10 && has_field && r.what != kind::later)
         put(packet, r.transport + field, 2, get(packet, r.transport + field, 2) ^ (1 + below(65535)));
     if (n == 10 && r.version == 4) put(packet, 10, 2, get(packet, 10, 2) ^ (1 + below(65535)));

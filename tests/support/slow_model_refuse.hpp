@@ -70,7 +70,8 @@ inline std::vector<refusal> refusals_of(octets const& packet, reading const& r, 
         all.push_back({drop_reason::source_route, told{3, 5, 0}}); // RFC 792: source route failed
     if (r.segments_left != 0) all.push_back({drop_reason::source_route, told{4, 0, r.segments_left}});
     bool const changes_ports = r.shown.sport != after.sport || r.shown.dport != after.dport;
-    if (r.is_fragment() && r.what == kind::ports && r.shown.protocol == 132 && changes_ports)
+    bool const is_sctp_part = r.is_fragment() && r.what == kind::ports && r.shown.protocol == 132;
+    if (is_sctp_part && changes_ports && get(packet, r.transport + 8, 4) != 0)
         all.push_back({drop_reason::sctp_fragment}); // RFC 9260: the CRC covers what is elsewhere
     if (!changes_family) return all;
     if (r.version == 4)

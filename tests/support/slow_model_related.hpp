@@ -56,11 +56,12 @@ inline std::optional<told> told_in_ipv6(octets const& message, std::size_t quote
 }
 
 /// RFC 7915 section 5.2
-inline std::optional<told> told_in_ipv4(octets const& message, link_sizes const& links) {
+inline std::optional<told> told_in_ipv4(octets const& message, bool has_fragment_header, link_sizes const& links) {
     auto const type = get(message, 0, 1), code = get(message, 1, 1), rest = get(message, 4, 4);
     if (type == 3) return told{11, code, 0};
     if (type == 2) {
-        auto const mtu = std::min({std::max<std::size_t>(rest, 88) - 20, links.ipv4, links.ipv6 - 20});
+        std::size_t const growth = has_fragment_header ? 28 : 20;
+        auto const mtu = std::min({std::max(rest, 68 + growth) - growth, links.ipv4, links.ipv6 - growth});
         return told{3, 4, mtu};
     }
     if (type == 1) {
@@ -89,7 +90,8 @@ inline std::optional<told> told_in_ipv4(octets const& message, link_sizes const&
 
 inline std::optional<told> told_after(octets const& message, octets const& quote, unsigned from,
                                       link_sizes const& links) {
-    return from == 4 ? told_in_ipv6(message, stated_size(quote), links) : told_in_ipv4(message, links);
+    if (from == 4) return told_in_ipv6(message, stated_size(quote), links);
+    return told_in_ipv4(message, read_quoted(quote, 6).fragment_header != 0, links);
 }
 
 inline octets quoted_message(octets const& quote, reading const& q, ends const& after, octets const& seen) {

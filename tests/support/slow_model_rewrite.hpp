@@ -51,6 +51,7 @@ struct change {
 
 inline octets sctp_after(change const& c, octets message) {
     if (c.is_part() || c.stated < 12 || message == c.message) return message;
+    if (get(message, 8, 4) == 0) return message; // RFC 9653
     auto const before = crc32c(part(without(c.message, 8, 4), 0, c.stated));
     auto const after = crc32c(part(without(message, 8, 4), 0, c.stated));
     auto const error =
@@ -60,11 +61,26 @@ inline octets sctp_after(change const& c, octets message) {
     return message;
 }
 
+/// RFC 3828 section 3.1, RFC 4340 section 9: what is covered beside the ports and the pseudo-header stays, so that it
+/// is enough to compare those. The pseudo-header of UDP-Lite has the length of the whole message.
+inline octets lite_after(change const& c, octets message) {
+    bool const is_udp_lite = c.after.protocol == 136;
+    auto const field = get(message, 6, 2);
+    if (is_udp_lite && field == 0) return message; // illegal, and stays so
+    auto const of = [&](octets const& m, ends const& e) {
+        return pseudo_header(e, c.stated) + residue(part(without(m, 6, 2), 0, 4));
+    };
+    auto const needed = carried_over(field, of(c.message, c.r.shown), of(message, c.after), get_or_zero(c.seen, 6, 2));
+    put(message, 6, 2, is_udp_lite && needed == 0 ? ones : needed);
+    return message;
+}
+
 inline octets ports_after(change const& c) {
     auto message = c.message;
     put(message, 0, 2, c.after.sport);
     put(message, 2, 2, c.after.dport);
     if (c.after.protocol == 132) return sctp_after(c, message);
+    if (c.after.protocol == 33 || c.after.protocol == 136) return lite_after(c, message);
     bool const is_udp = c.after.protocol == 17;
     std::size_t const at = is_udp ? 6 : 16;
     if (message.size() < at + 2) return message;

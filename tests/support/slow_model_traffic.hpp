@@ -76,8 +76,8 @@ inline speech traffic::fresh_speech() {
     if (chance(4)) port = below(9000); // past the service
     auto protocol = s.protocol;
     if (protocol == 0 || chance(4)) {
-        static constexpr unsigned often[]{6, 17}, all[]{6, 17, 132, 1, 58, 47, 50, 51, 2, 253};
-        protocol = s.port != 0 || chance(40) ? often[below(2)] : all[below(10)];
+        static constexpr unsigned often[]{6, 17}, all[]{6, 17, 132, 1, 58, 47, 33, 136, 50, 51, 2, 253};
+        protocol = s.port != 0 || chance(40) ? often[below(2)] : all[below(12)];
         if ((protocol == 1 || protocol == 58) && !chance(5)) protocol = is_ipv6 ? 58 : 1;
     }
     speech fresh{{some_client(is_ipv6), destination, some_port(), port, protocol}, side::client, !chance(4)};

@@ -302,17 +302,21 @@ TEST(packet, every_kind_of_seed_is_valid) {
 TEST(packet, which_protocols_have_ports_and_what_size_their_headers_are) {
     for (unsigned number = 0; number < 256; ++number) {
         auto const protocol = static_cast<std::uint8_t>(number);
-        std::size_t const expected = number == 6                                   ? 20
-                                     : number == 17 || number == 1 || number == 58 ? 8
-                                     : number == 132                               ? 12
-                                                                                   : 0;
+        std::size_t const expected = number == 6                                                    ? 20
+                                     : number == 17 || number == 136 || number == 1 || number == 58 ? 8
+                                     : number == 132 || number == 33                                ? 12
+                                                                                                    : 0;
         EXPECT_EQ(transport_header_size(protocol), expected) << number;
-        EXPECT_EQ(has_ports(protocol), number == 6 || number == 17 || number == 132) << number;
+        constexpr std::array with_ports{6u, 17u, 33u, 132u, 136u};
+        EXPECT_EQ(has_ports(protocol), std::ranges::find(with_ports, number) != with_ports.end()) << number;
+        EXPECT_EQ(zero_is_no_checksum(protocol), number == 17 || number == 136) << number; // RFC 768, RFC 3828
     }
-    EXPECT_EQ(checksum_offset(6), 16u); // RFC 9293 section 3.1
-    EXPECT_EQ(checksum_offset(17), 6u); // RFC 768
-    EXPECT_EQ(checksum_offset(1), 2u);  // RFC 792
-    EXPECT_EQ(checksum_offset(58), 2u); // RFC 4443 section 2.1
+    EXPECT_EQ(checksum_offset(6), 16u);  // RFC 9293 section 3.1
+    EXPECT_EQ(checksum_offset(17), 6u);  // RFC 768
+    EXPECT_EQ(checksum_offset(136), 6u); // RFC 3828 section 3.1
+    EXPECT_EQ(checksum_offset(33), 6u);  // RFC 4340 section 5.1
+    EXPECT_EQ(checksum_offset(1), 2u);   // RFC 792
+    EXPECT_EQ(checksum_offset(58), 2u);  // RFC 4443 section 2.1
 }
 
 TEST(packet, which_icmp_messages_quote_a_packet) {

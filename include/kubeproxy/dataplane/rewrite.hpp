@@ -37,13 +37,21 @@ class rewrite_stage {
     template <ip_version From, ip_version To>
     [[gnu::noinline]] step<refused<P, From>> rewrite_closely(routed<P, From, To>& r) const noexcept {
         auto& card = *r.card;
+        bool const may_be_cut = may_be_fragmented(card.headers);
         auto const result =
             rewriter<From, To>{settings_}(*card.packet, card.headers, card.template becomes<To>(), card.changes);
         if constexpr (std::same_as<From, ipv4> && std::same_as<To, ipv6>)
-            card.result->is_oversized = result.done() && gso_size_of(*card.packet) == 0 &&
+            card.result->is_oversized = result.done() && may_be_cut && gso_size_of(*card.packet) == 0 &&
                                         plan_split(card.packet->bytes(), detail::cut_size(settings_)).pieces > 1;
         return settle(card, result);
     }
+
+    /// Only the sender fragments IPv6 (RFC 8200 section 4.5), and DF says the same of IPv4: also of a packet that is
+    /// a fragment already (RFC 791 section 3.1, RFC 7915 section 4).
+    [[nodiscard]] static bool may_be_fragmented(parsed<ipv4> const& p) noexcept {
+        return !ipv4_view{p.bytes}.dont_fragment();
+    }
+    [[nodiscard]] static constexpr bool may_be_fragmented(parsed<ipv6> const&) noexcept { return false; }
 
     template <ip_version V>
     [[nodiscard]] static step<refused<P, V>> settle(packet_card<P, V>& card, rewrite_result const& result) noexcept {

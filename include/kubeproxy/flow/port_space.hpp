@@ -95,6 +95,8 @@ struct port_preference {
     case ip_protocol::icmp:
     case ip_protocol::icmpv6: return {{identifier}, 1};
     case ip_protocol::tcp:
+    case ip_protocol::dccp:
+    case ip_protocol::udp_lite:
     case ip_protocol::sctp: return {{high}, 1};
     case ip_protocol::udp: break;
     default: return {{none}, 1};

@@ -25,17 +25,15 @@ void rewrite_quoted_ports(quoted_packet<From> const& q, tuple<To> const& after, 
     auto const before = load_be<std::uint32_t>(segment, ports_at::source);
     store_be(segment, ports_at::source, port_word(after));
     if (q.headers.protocol == ip_protocol::sctp) { // a CRC that covers more than is quoted cannot be checked anyway
-        if (q.headers.is_fragment || stated < transport_header_size(ip_protocol::sctp) || segment.size() < stated)
-            return;
-        auto const crc = load_crc32c(segment, sctp_at::checksum);
-        store_crc32c(segment, sctp_at::checksum,
-                     crc32c_after(crc, before, port_word(after), static_cast<std::uint32_t>(stated)));
+        bool const is_whole = !q.headers.is_fragment && segment.size() >= stated;
+        if (is_whole && stated >= transport_header_size(ip_protocol::sctp))
+            update_sctp_checksum(segment, before, port_word(after), static_cast<std::uint32_t>(stated));
         return;
     }
     auto const at = checksum_offset(q.headers.protocol);
     if (segment.size() < at + sizeof(std::uint16_t)) return;
     auto const checksum = load_be<std::uint16_t>(segment, at);
-    if (q.headers.protocol == ip_protocol::tcp)
+    if (!zero_is_no_checksum(q.headers.protocol))
         store_be(segment, at, checksum_plus(checksum, changes.transport));
     else if (checksum != 0)
         store_be(segment, at, udp_checksum_after(checksum, changes.transport));

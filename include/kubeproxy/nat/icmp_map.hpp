@@ -54,18 +54,27 @@ inline constexpr std::uint8_t no_pointer = 255;
     return 1006;
 }
 
-/// RFC 7915 section 4.2; \param quoted_size bytes of the quoted packet, by its own header
-[[nodiscard]] constexpr std::uint32_t mtu_towards_ipv6(std::uint32_t mtu, std::size_t quoted_size,
+/// The packet that did not fit, as far as the translation of the MTU depends on it.
+struct packet_in_error {
+    std::size_t size = 0;             ///< in bytes, as its own header says
+    bool has_fragment_header = false; ///< IPv6 only
+};
+
+/// RFC 7915 section 4.2
+[[nodiscard]] constexpr std::uint32_t mtu_towards_ipv6(std::uint32_t mtu, packet_in_error const& packet,
                                                        translation_settings const& s) noexcept {
     constexpr std::uint32_t larger = header_growth<ipv4, ipv6>;
-    if (mtu == 0) mtu = plateau_below(quoted_size);
+    if (mtu == 0) mtu = plateau_below(packet.size);
     return std::max(std::min({mtu + larger, std::uint32_t{s.ipv6_mtu}, s.ipv4_mtu + larger}), std::uint32_t{1280});
 }
 
-/// RFC 7915 section 5.2; never below what every IPv4 link carries (RFC 791 section 3.2).
-[[nodiscard]] constexpr std::uint32_t mtu_towards_ipv4(std::uint32_t mtu, translation_settings const& s) noexcept {
-    constexpr std::uint32_t least = 68, shorter = header_growth<ipv4, ipv6>;
-    auto const smaller = [](std::uint32_t m) { return m > least + shorter ? m - shorter : least; };
+/// RFC 7915 section 5.2: a packet of the size that the IPv4 sender is told fits after it is translated again, with its
+/// fragment header if it has one. Never below what every IPv4 link carries (RFC 791 section 3.2).
+[[nodiscard]] constexpr std::uint32_t mtu_towards_ipv4(std::uint32_t mtu, packet_in_error const& packet,
+                                                       translation_settings const& s) noexcept {
+    constexpr std::uint32_t min_mtu = 68, longer_header = header_growth<ipv4, ipv6>;
+    auto const growth = longer_header + (packet.has_fragment_header ? 8u : 0u);
+    auto const smaller = [growth](std::uint32_t m) { return m > min_mtu + growth ? m - growth : min_mtu; };
     return std::min({smaller(mtu), std::uint32_t{s.ipv4_mtu}, smaller(s.ipv6_mtu)});
 }
 
@@ -90,11 +99,11 @@ inline constexpr std::uint8_t no_pointer = 255;
 
 /// The error that says the same in the other family, or none where nothing does.
 template <ip_version From>
-[[nodiscard]] constexpr std::optional<icmp_head> head_after(icmp_head h, std::size_t quoted_size,
+[[nodiscard]] constexpr std::optional<icmp_head> head_after(icmp_head h, packet_in_error const& packet,
                                                             translation_settings const& s) noexcept;
 
 template <>
-constexpr std::optional<icmp_head> head_after<ipv4>(icmp_head h, std::size_t quoted_size,
+constexpr std::optional<icmp_head> head_after<ipv4>(icmp_head h, packet_in_error const& packet,
                                                     translation_settings const& s) noexcept {
     using from = icmp_type<ipv4>;
     using to = icmp_type<ipv6>;
@@ -102,7 +111,7 @@ constexpr std::optional<icmp_head> head_after<ipv4>(icmp_head h, std::size_t quo
     switch (h.type) {
     case from::destination_unreachable:
         if (h.code != fragmentation_needed) return unreachable_towards_ipv6(h.code);
-        return icmp_head{to::packet_too_big, 0, mtu_towards_ipv6(h.rest & 0xffff, quoted_size, s)};
+        return icmp_head{to::packet_too_big, 0, mtu_towards_ipv6(h.rest & 0xffff, packet, s)};
     case from::time_exceeded: return icmp_head{to::time_exceeded, h.code, 0};
     case from::parameter_problem: {
         auto const pointer = pointer_after_ipv4(h.rest >> 24);
@@ -114,14 +123,15 @@ constexpr std::optional<icmp_head> head_after<ipv4>(icmp_head h, std::size_t quo
 }
 
 template <>
-constexpr std::optional<icmp_head> head_after<ipv6>(icmp_head h, std::size_t, translation_settings const& s) noexcept {
+constexpr std::optional<icmp_head> head_after<ipv6>(icmp_head h, packet_in_error const& packet,
+                                                    translation_settings const& s) noexcept {
     using from = icmp_type<ipv6>;
     using to = icmp_type<ipv4>;
     constexpr std::uint8_t fragmentation_needed = 4, no_protocol = 2, bad_next_header = 1;
     switch (h.type) {
     case from::destination_unreachable: return unreachable_towards_ipv4(h.code);
     case from::packet_too_big:
-        return icmp_head{to::destination_unreachable, fragmentation_needed, mtu_towards_ipv4(h.rest, s)};
+        return icmp_head{to::destination_unreachable, fragmentation_needed, mtu_towards_ipv4(h.rest, packet, s)};
     case from::time_exceeded: return icmp_head{to::time_exceeded, h.code, 0};
     case from::parameter_problem: {
         if (h.code == bad_next_header) return icmp_head{to::destination_unreachable, no_protocol, 0};

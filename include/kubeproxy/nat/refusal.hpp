@@ -70,11 +70,12 @@ template <ip_version From>
     return p.payload().size() + ipv4::minimum_header > 0xffff ? drop_reason::too_big : drop_reason::none;
 }
 
-/// The parts of SCTP messages keep their ports: the CRC32c covers all parts.
+/// The parts of SCTP messages keep their ports: the CRC32c covers all parts. A zero checksum covers nothing (RFC 9653).
 template <ip_version From, ip_version To>
 [[nodiscard]] bool is_sctp_part_with_new_ports(parsed<From> const& p, tuple<To> const& after) noexcept {
     return p.is_fragment && p.what == content::ports && p.protocol == ip_protocol::sctp &&
-           load_be<std::uint32_t>(p.payload(), ports_at::source) != port_word(after);
+           load_be<std::uint32_t>(p.payload(), ports_at::source) != port_word(after) &&
+           load_crc32c(p.payload(), sctp_at::checksum) != 0;
 }
 
 /// Why `p` must not be rewritten, as far as its headers tell.

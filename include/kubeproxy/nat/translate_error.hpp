@@ -122,7 +122,8 @@ rewrite_result translate_error(P& packet, parsed<From> const& p, quoted_packet<F
                                error_mapping<To> const& m, translation_settings const& settings) noexcept {
     auto const state = transport_checksum_of(packet);
     if (auto const why = refusal_of_quoted(q.headers); why != drop_reason::none) return {why, {}};
-    auto const head = head_after<From>(icmp_head_of(p.payload()), stated_size<From>(q.headers.bytes), settings);
+    packet_in_error const in_error{stated_size<From>(q.headers.bytes), q.headers.fragment_header != 0};
+    auto const head = head_after<From>(icmp_head_of(p.payload()), in_error, settings);
     if (!head) return {drop_reason::icmp_type, {}};
     if (state == checksum_state::complete && !has_valid_checksum(p)) return {drop_reason::bad_icmp_checksum, {}};
     auto const layout = layout_for<To>(q, head->type);

@@ -29,29 +29,38 @@ inline void compute_udp_checksum(mutable_byte_span datagram, tuple<ipv6> const& 
     store_be(datagram, udp_at::checksum, udp_checksum(checksum_of(sum)));
 }
 
-/// \pre `segment` holds a whole fixed TCP, UDP or SCTP header; for SCTP the whole message, unless no port changes
+/// The CRC32c of an SCTP packet whose ports changed. A zero checksum stays zero: the ends have agreed to send none
+/// (RFC 9653 section 5.2), and a CRC32c made of it would be wrong.
+/// \param size of the whole packet, of which `segment` holds at least the fixed header
+inline void update_sctp_checksum(mutable_byte_span segment, std::uint32_t ports_before, std::uint32_t ports_after,
+                                 std::uint32_t size) noexcept {
+    auto const crc = load_crc32c(segment, sctp_at::checksum);
+    if (crc == 0 || ports_before == ports_after) return;
+    store_crc32c(segment, sctp_at::checksum, crc32c_after(crc, ports_before, ports_after, size));
+}
+
+/// \pre `segment` holds a whole fixed header of a protocol that has ports; for SCTP with a checksum the whole message,
+/// unless no port changes
 template <ip_version From, ip_version To>
 void rewrite_ports(mutable_byte_span segment, std::uint8_t protocol, tuple<To> const& after, sum_changes changes,
                    checksum_state state) noexcept {
     auto const before = load_be<std::uint32_t>(segment, ports_at::source);
     store_be(segment, ports_at::source, port_word(after));
     if (protocol == ip_protocol::sctp) {
-        if (state == checksum_state::partial || before == port_word(after)) return;
-        auto const crc = load_crc32c(segment, sctp_at::checksum);
-        store_crc32c(segment, sctp_at::checksum,
-                     crc32c_after(crc, before, port_word(after), static_cast<std::uint32_t>(segment.size())));
+        if (state != checksum_state::partial)
+            update_sctp_checksum(segment, before, port_word(after), static_cast<std::uint32_t>(segment.size()));
         return;
     }
     auto const at = checksum_offset(protocol);
     auto const checksum = load_be<std::uint16_t>(segment, at);
     if (state == checksum_state::partial)
         store_be(segment, at, fold(std::uint64_t{checksum} + changes.network));
-    else if (protocol == ip_protocol::tcp)
+    else if (!zero_is_no_checksum(protocol))
         store_be(segment, at, checksum_plus(checksum, changes.transport));
     else if (checksum != 0)
         store_be(segment, at, udp_checksum_after(checksum, changes.transport));
     else if constexpr (std::same_as<From, ipv4> && std::same_as<To, ipv6>)
-        compute_udp_checksum(segment, after);
+        if (protocol == ip_protocol::udp) compute_udp_checksum(segment, after);
 }
 
 /// The same for a packet that is_plain, with a complete checksum; false, and nothing done, for UDP that has none.

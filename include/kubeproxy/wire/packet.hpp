@@ -10,7 +10,7 @@ namespace kubeproxy::inline v0_2 {
 
 /// What stands behind the IP header, as far as NAT is concerned.
 enum class content : std::uint8_t {
-    ports,          ///< TCP, UDP or SCTP with a whole fixed header
+    ports,          ///< a protocol with ports (has_ports()), and its whole fixed header
     echo,           ///< an ICMP echo request or reply; its identifier plays the port
     icmp_error,     ///< quotes another packet
     other_icmp,     ///< any other ICMP message

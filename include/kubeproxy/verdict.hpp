@@ -41,7 +41,7 @@ enum class drop_reason : std::uint8_t {
     no_local_endpoint,   ///< the traffic policy is Local, and endpoints are elsewhere only
     source_not_allowed,  ///< outside loadBalancerSourceRanges
     unallocated_address, ///< inside a service range, but no service has the address
-    backend_removed,     ///< the flow's backend is gone
+    backend_removed,     ///< the flow's backend is gone, and the configuration wants both ends reset
     no_source_address,   ///< the source must change, and no address is configured to change it to
     denied_by_host,      ///< a stage of the host's own says so
     // Something is used up.

@@ -1,4 +1,5 @@
 #include "kubeproxy/control/controller.hpp"
+#include "kubeproxy/control/kubernetes_node.hpp"
 
 #include <gtest/gtest.h>
 
@@ -21,7 +22,7 @@ snapshot with(std::vector<backend_status> status, std::uint64_t generation) {
     return s;
 }
 backend_status leaving(std::uint16_t generation = 0) {
-    return {.generation = generation, .in_use = true, .terminating = true};
+    return {.generation = static_cast<std::uint16_t>(generation << 8), .in_use = true, .terminating = true};
 }
 constexpr backend_status staying{.generation = 0, .in_use = true, .terminating = false};
 
@@ -51,6 +52,34 @@ TEST(drain_deadlines, without_a_drain_time_nothing_ends) {
     EXPECT_EQ(drains.due(with({leaving()}, 1), 100s, std::nullopt), places{});
     EXPECT_EQ(drains.due(with({leaving()}, 1), 1000s, 30s), places{}) << "its time runs from now";
     EXPECT_EQ(drains.due(with({leaving()}, 1), 1030s, 30s), places{0});
+}
+
+TEST(removed_endpoints, are_kept_or_reset_as_a_line_says) {
+    service_source source;
+    controller control{source};
+    ASSERT_TRUE(control.apply("ku vip 10.96.0.1/32 port 80\n").ok());
+    EXPECT_FALSE(control.current()->resets_removed) << "as behind kube-proxy";
+    ASSERT_TRUE(control.apply("ku conf removed reset\n").ok());
+    EXPECT_TRUE(control.current()->resets_removed);
+    EXPECT_NE(config_text(control.configuration()).find("ku conf removed reset\n"), std::string::npos);
+    EXPECT_NE(control.execute("show ku").text.find("removed"), std::string::npos);
+    ASSERT_TRUE(control.apply("ku conf removed keep\n").ok());
+    EXPECT_FALSE(control.current()->resets_removed);
+    EXPECT_EQ(config_text(control.configuration()).find("removed"), std::string::npos);
+    for (auto const* bad : {"ku conf removed\n", "ku conf removed drop\n", "ku conf removed keep removed reset\n"})
+        EXPECT_FALSE(control.apply(bad).ok()) << bad;
+}
+
+TEST(removed_endpoints, are_kept_or_reset_as_the_node_file_says) {
+    node_configuration node;
+    EXPECT_EQ(read_node(node, R"({"removedEndpoints":"reset"})"), std::nullopt);
+    EXPECT_EQ(node.removed, removed_endpoints::reset);
+    EXPECT_EQ(read_node(node, R"({"name":"n1"})"), std::nullopt);
+    EXPECT_EQ(node.removed, removed_endpoints::reset) << "what it does not say stays";
+    EXPECT_EQ(read_node(node, R"({"removedEndpoints":"keep"})"), std::nullopt);
+    EXPECT_EQ(node.removed, removed_endpoints::keep);
+    for (auto const* bad : {R"({"removedEndpoints":"silent"})", R"({"removedEndpoints":1})"})
+        EXPECT_NE(read_node(node, bad), std::nullopt) << bad;
 }
 
 TEST(drain, is_set_by_a_line_and_taken_back_by_0) {

@@ -49,5 +49,35 @@ TEST(place_register, one_that_flaps_gets_each_place_in_turn) {
     }
 }
 
+TEST(place_register, the_former_owner_may_take_a_place_back_while_it_waits) {
+    place_register places;
+    auto const first = places.take(), second = places.take();
+    places.give_back(first);
+    places.take_back(first); // before settle()
+    places.settle();
+    places.give_back(first);
+    places.settle();
+    places.take_back(first); // after it
+    for (std::size_t i = 0; i < 3 * place_register::waiting_room; ++i) {
+        auto const other = places.take();
+        EXPECT_NE(other, first) << "it has its owner";
+        EXPECT_NE(other, second);
+        places.give_back(other);
+        places.settle();
+    }
+}
+
+TEST(place_register, places_that_are_given_back_and_taken_back_over_and_over_leave_nothing_behind) {
+    place_register places;
+    auto const place = places.take();
+    for (int i = 0; i < 10'000; ++i) {
+        places.give_back(place);
+        places.settle();
+        places.take_back(place);
+    }
+    EXPECT_EQ(places.take(), place + 1);
+    EXPECT_EQ(places.count(), 2u);
+}
+
 } // namespace
 } // namespace kubeproxy

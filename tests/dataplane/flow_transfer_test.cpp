@@ -152,7 +152,9 @@ TEST_P(flow_transfer, flows_of_removed_services_and_pods_stay_behind) {
         EXPECT_EQ(after.flows().counters().flows(), 0u);
     }
     before.configure(remove_pod);
-    EXPECT_TRUE(images_of(before.flows(), *before.control().current(), at(0s)).flows.empty());
+    auto const images = images_of(before.flows(), *before.control().current(), at(0s));
+    EXPECT_TRUE(images.flows.empty());
+    EXPECT_EQ(images.left_out, 1u);
 }
 
 TEST_P(flow_transfer, orphans_wait_for_their_service) {

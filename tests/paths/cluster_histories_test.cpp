@@ -36,7 +36,7 @@ TEST(cluster_histories, proxy_and_model_agree) {
     // They would agree about nothing, too.
     for (auto const* const what :
          {"pass", "forward", "reject", "drop", "original", "reply", "masqueraded", "as it was", "hairpin", "bound",
-          "unbound", "ended", "selected again", "reopened", "expired", "drained"})
+          "unbound", "ended", "outlived its endpoint", "selected again", "reopened", "expired", "drained"})
         EXPECT_GT(met[what], count / 10) << what;
     EXPECT_GT(met["bound by another port"], count / 100);
     EXPECT_GT(met["let go"], count / 100) << "clients whose affinity had ended, that another pod of theirs met";

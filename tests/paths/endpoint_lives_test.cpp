@@ -57,19 +57,26 @@ class cluster {
 
     /// Where the client's packet goes, or what else becomes of it: "10.244.0.1", "drop unallocated_address", …
     std::string send(segment what = segment::data) {
-        auto const got = bed_.send(packet_of(client_, what), now_);
-        if (got.what.what.what() == action::forward) {
-            out_ = build::read(got.bytes);
-            return out_.destination.address;
-        }
-        return std::string{name(got.what.what.what())} + ' ' + std::string{name(got.what.what.why())};
+        if (!pass_on(client_, what)) return verdict_text();
+        out_ = build::read(got_.bytes);
+        return out_.destination.address;
     }
     /// The backend's answer to what was sent last.
     std::string answer(segment what = segment::data) {
-        auto const got = bed_.send(packet_of(out_.back(), what), now_);
-        if (got.what.what.what() == action::forward) return build::read(got.bytes).source.address;
-        return std::string{name(got.what.what.what())} + ' ' + std::string{name(got.what.what.why())};
+        if (!pass_on(out_.back(), what)) return verdict_text();
+        return build::read(got_.bytes).source.address;
     }
+    /// How the client's last packet that was forwarded left.
+    [[nodiscard]] conversation const& sent() const { return out_; }
+    /// What came out last.
+    [[nodiscard]] outcome const& last() const { return got_.what; }
+    [[nodiscard]] build::octets const& bytes() const { return got_.bytes; }
+    [[nodiscard]] unsigned flags() const { return std::to_integer<unsigned>(got_.bytes.at(33)); }
+    [[nodiscard]] build::octets sequence() const { return four_at(got_.bytes, 24); }
+    /// Of what went in last.
+    [[nodiscard]] build::octets sequence_sent() const { return four_at(in_, 24); }
+    [[nodiscard]] build::octets acknowledgment_sent() const { return four_at(in_, 28); }
+    void to(std::string const& address) { client_.destination.address = address; }
     /// A connection that is established. \return its backend
     std::string connect() {
         auto const backend = send(segment::open);
@@ -86,8 +93,23 @@ class cluster {
     kubernetes_reader& reader() { return reader_; }
 
   private:
+    bool pass_on(conversation const& c, segment what) {
+        in_ = packet_of(c, what);
+        got_ = bed_.send(in_, now_);
+        return got_.what.what == verdict::forward();
+    }
+    [[nodiscard]] std::string verdict_text() const {
+        auto const v = got_.what.what;
+        return std::string{name(v.what())} + ' ' + std::string{name(v.why())};
+    }
+    static build::octets four_at(build::octets const& b, std::ptrdiff_t at) {
+        return {b.begin() + at, b.begin() + at + 4};
+    }
+
     std::string protocol_;
     conversation client_, out_;
+    build::octets in_;
+    testing_support::settled got_;
     testbed bed_{""};
     kubernetes_reader reader_{bed_.control()};
     std::chrono::nanoseconds now_ = 1s;
@@ -119,20 +141,174 @@ TEST(endpoint_lives, a_steady_udp_flow_follows_every_change_with_its_next_packet
     EXPECT_EQ(c.send(), "drop unallocated_address");
 }
 
-TEST(endpoint_lives, a_tcp_connection_stays_while_its_endpoint_is_there_and_ends_with_it) {
+TEST(endpoint_lives, a_tcp_connection_outlives_its_endpoint_as_behind_kube_proxy) {
     cluster c{"TCP"};
     c.feed(c.service() + c.slice({{"10.244.0.1"}}));
     EXPECT_EQ(c.connect(), "10.244.0.1");
+    auto const as_sent = c.sent();
     for (auto const* conditions : {not_ready, leaving, "{}", not_ready}) {
         c.feed(c.slice({{"10.244.0.1", conditions}, {"10.244.0.2"}}));
         EXPECT_EQ(c.send(), "10.244.0.1") << conditions;
     }
+    auto const lives_on = [&](char const* after) {
+        EXPECT_EQ(c.send(), "10.244.0.1") << after;
+        EXPECT_EQ(c.sent(), as_sent) << after;
+        EXPECT_EQ(c.answer(), "10.96.0.1") << after;
+    };
     c.feed(c.slice({{"10.244.0.2"}}));
-    EXPECT_EQ(c.send(), "drop backend_removed");
-    EXPECT_EQ(c.answer(), "drop backend_removed");
+    lives_on("removed: a label was changed, or the pod was deleted");
+    EXPECT_EQ(c.send(segment::open), "10.244.0.1") << "a bare SYN, which anybody can forge, moves no connection";
+    c.feed(c.slice({}));
+    lives_on("scaled to zero");
     c.feed(c.slice({{"10.244.0.1"}}));
-    EXPECT_EQ(c.send(), "drop backend_removed") << "a pod that comes back knows nothing of it";
+    lives_on("the endpoint came back");
+    c.feed(cluster::gone(c.service()));
+    lives_on("the service was deleted");
+    c.feed(c.service() + c.slice({{"10.244.0.2"}}));
+    lives_on("and created again with other endpoints");
+    EXPECT_EQ(c.send(segment::fin), "10.244.0.1");
+    EXPECT_EQ(c.answer(segment::fin), "10.96.0.1");
+    EXPECT_EQ(c.send(segment::open), "10.244.0.2") << "the next connection";
+}
+
+TEST(endpoint_lives, a_connection_that_is_not_answered_yet_looks_for_another_endpoint) {
+    cluster c{"TCP"};
+    c.feed(c.service() + c.slice({{"10.244.0.1"}}));
     EXPECT_EQ(c.send(segment::open), "10.244.0.1");
+    c.feed(c.slice({{"10.244.0.2"}}));
+    EXPECT_EQ(c.send(segment::open), "10.244.0.2");
+}
+
+// An endpoint that comes back gets its place in the snapshot back, so that its flows are as they were.
+TEST(endpoint_lives, an_endpoint_that_comes_back_counts_its_flows_again) {
+    cluster c{"TCP"};
+    c.feed(c.service() + c.slice({{"10.244.0.1"}, {"10.244.0.2"}}));
+    auto const backend = c.connect();
+    auto const place = c.last().backend;
+    c.feed(c.slice({{backend == "10.244.0.1" ? "10.244.0.2" : "10.244.0.1"}}));
+    EXPECT_EQ(c.send(), backend);
+    EXPECT_EQ(c.last().backend, no_backend);
+    EXPECT_EQ(c.last().service, no_service);
+    c.feed(c.slice({{"10.244.0.1"}, {"10.244.0.2"}}));
+    EXPECT_EQ(c.send(), backend);
+    EXPECT_EQ(c.last().backend, place);
+}
+
+struct first_to_speak {
+    char const* name;
+    bool is_client;
+};
+class removed_reset : public testing::TestWithParam<first_to_speak> {};
+
+// RFC 9293 section 3.10.7.4: a reset is accepted at the next sequence number that its receiver expects.
+TEST_P(removed_reset, both_ends_are_told) {
+    cluster c{"TCP"};
+    EXPECT_TRUE(c.control().apply("ku conf removed reset").ok());
+    c.feed(c.service() + c.slice({{"10.244.0.1"}}));
+    c.connect();
+    c.feed(c.slice({{"10.244.0.2"}}));
+    auto const speak = [&](bool as_client) { return as_client ? c.send() : c.answer(); };
+    bool const first = GetParam().is_client;
+    EXPECT_EQ(speak(first), first ? "10.244.0.1" : "10.96.0.1") << "it goes on to the other end";
+    EXPECT_EQ(c.flags(), 0x14u) << "as a reset";
+    EXPECT_EQ(c.sequence(), c.sequence_sent());
+    EXPECT_TRUE(build::is_whole(c.bytes()));
+    for (bool const is_client : {first, !first, first}) {
+        EXPECT_EQ(speak(is_client), "reply backend_removed");
+        EXPECT_EQ(c.flags(), 0x04u);
+        EXPECT_EQ(c.sequence(), c.acknowledgment_sent());
+        EXPECT_TRUE(build::is_whole(c.bytes()));
+    }
+    EXPECT_EQ(c.send(segment::open), "10.244.0.2");
+}
+
+INSTANTIATE_TEST_SUITE_P(endpoint_lives, removed_reset,
+                         testing::Values(first_to_speak{"the_client", true}, first_to_speak{"the_backend", false}),
+                         [](auto const& info) { return std::string{info.param.name}; });
+
+TEST(endpoint_lives, removed_keep_takes_the_setting_back) {
+    cluster c{"TCP"};
+    EXPECT_TRUE(c.control().apply("ku conf removed reset").ok());
+    c.feed(c.service() + c.slice({{"10.244.0.1"}}));
+    c.connect();
+    EXPECT_TRUE(c.control().apply("ku conf removed keep").ok());
+    c.feed(c.slice({}));
+    EXPECT_EQ(c.send(), "10.244.0.1");
+    EXPECT_EQ(c.flags(), 0x10u);
+}
+
+struct move_case {
+    char const* name;
+    std::string before, after; ///< `ku` lines
+    char const* spoken_to;
+    char const* backend_after; ///< of UDP
+};
+class moved_address : public testing::TestWithParam<move_case> {};
+
+// An address, with its port, that belongs to another service now: datagrams follow, connections live on, and flows to
+// the other address of the same service keep backend and source port.
+TEST_P(moved_address, udp_follows_and_tcp_stays) {
+    auto const& m = GetParam();
+    testbed bed{"ku conf node 192.0.2.1\n" + m.before};
+    conversation const udp{17, {"198.51.100.9", 4000}, {m.spoken_to, 80}}, tcp{6, udp.source, udp.destination},
+        other{17, {"198.51.100.9", 4001}, {"90.7.9.9", 80}};
+    auto const leaves = [&](conversation const& c, segment what = segment::data) {
+        auto const got = bed.send(packet_of(c, what), 1s);
+        return got.what.what == verdict::forward() ? build::read(got.bytes)
+                                                   : conversation{0, {std::string{name(got.what.what.what())}, 0}, {}};
+    };
+    auto const udp_before = leaves(udp), other_before = leaves(other), tcp_before = leaves(tcp, segment::open);
+    EXPECT_EQ(udp_before.destination.address, "10.0.0.1");
+    EXPECT_EQ(other_before.destination.address, "10.0.0.1");
+    EXPECT_EQ(leaves(tcp_before.back(), segment::accept), tcp.back());
+    EXPECT_EQ(leaves(tcp), tcp_before);
+    EXPECT_EQ(leaves(udp_before.back()), udp.back());
+    bed.configure(m.after);
+    EXPECT_EQ(leaves(udp_before.back()).source.address, "pass") << "the old backend's answer belongs to no flow";
+    auto const udp_after = leaves(udp);
+    EXPECT_EQ(udp_after.protocol == 0 ? udp_after.source.address : udp_after.destination.address, m.backend_after);
+    EXPECT_EQ(leaves(tcp), tcp_before);
+    EXPECT_EQ(leaves(tcp_before.back()), tcp.back());
+    EXPECT_EQ(leaves(other), other_before);
+    EXPECT_EQ(leaves(other_before.back()), other.back());
+}
+
+std::string const first_service = "ku vip 90.0.0.0/8 port 80 node_port 30080\nku pod 90.0.0.0/8 10.0.0.1\n";
+INSTANTIATE_TEST_SUITE_P(
+    endpoint_lives, moved_address,
+    testing::Values(move_case{"a_longer_prefix_covers_it", first_service,
+                              "ku vip 90.0.0.0/16 port 80\nku pod 90.0.0.0/16 10.0.0.2\n", "90.0.1.1", "10.0.0.2"},
+                    move_case{"an_address_covers_it", first_service,
+                              "ku vip 90.0.1.1/32 port 80\nku pod 90.0.1.1/32 10.0.0.2\n", "90.0.1.1", "10.0.0.2"},
+                    move_case{"a_service_without_pods_covers_it", first_service, "ku vip 90.0.1.1/32 port 80\n",
+                              "90.0.1.1", "reply"},
+                    move_case{"a_port_of_its_prefix_gets_its_own_service",
+                              "ku vip 90.0.0.0/8\nku pod 90.0.0.0/8 10.0.0.1\nku vip 90.7.9.0/24 port 80\n"
+                              "ku pod 90.7.9.0/24 10.0.0.1\n",
+                              "ku vip 90.0.0.0/8 port 80\nku pod 90.0.0.0/8 10.0.0.2 port 80\n", "90.0.1.1",
+                              "10.0.0.2"},
+                    move_case{"and_back_again",
+                              first_service + "ku vip 91.0.0.0/8 port 80\nku pod 91.0.0.0/8 10.0.0.3\n",
+                              "ku vip 90.0.1.0/24 port 80\nku pod 90.0.1.0/24 10.0.0.2\n", "90.0.1.1", "10.0.0.2"}),
+    [](auto const& info) { return std::string{info.param.name}; });
+
+// core/v1 ServiceSpec: LoadBalancer addresses, external IPs and node ports may be taken from a Service while it stays.
+TEST(endpoint_lives, udp_leaves_an_external_address_that_the_service_gave_up) {
+    cluster c{"UDP"};
+    c.feed(c.service("10.96.0.1", R"(,"externalIPs":["203.0.113.7"])") + c.slice({{"10.244.0.1"}, {"10.244.0.2"}}));
+    auto const backend = c.send();
+    auto const as_sent = c.sent();
+    c.to("203.0.113.7");
+    c.send();
+    EXPECT_EQ(c.answer(), "203.0.113.7");
+    c.feed(c.service());
+    EXPECT_EQ(c.send(), "pass none");
+    c.to("10.96.0.1");
+    EXPECT_EQ(c.send(), backend) << "the other address's flow stays";
+    EXPECT_EQ(c.sent(), as_sent);
+    c.feed(c.service("10.96.0.1", R"(,"externalIPs":["203.0.113.7"])"));
+    EXPECT_EQ(c.send(), backend);
+    EXPECT_EQ(c.sent(), as_sent);
 }
 
 TEST(endpoint_lives, terminating_endpoints_get_no_new_connections_while_others_are_ready) {
@@ -167,8 +343,10 @@ TEST(endpoint_lives, the_drain_time_ends_connections_of_terminating_endpoints) {
     EXPECT_FALSE(c.pass(59s));
     EXPECT_EQ(c.send(), "10.244.0.1");
     EXPECT_TRUE(c.pass(1s));
-    EXPECT_EQ(c.send(), "drop backend_removed");
-    EXPECT_EQ(c.answer(), "drop backend_removed");
+    EXPECT_EQ(c.send(), "10.244.0.1");
+    EXPECT_EQ(c.flags(), 0x14u) << "a reset of the endpoint";
+    EXPECT_EQ(c.send(), "reply backend_removed") << "and of the client";
+    EXPECT_EQ(c.answer(), "reply backend_removed");
     EXPECT_EQ(c.send(segment::open), "10.244.0.2");
     EXPECT_FALSE(c.pass(600s)) << "once";
     c.feed(c.slice({{"10.244.0.1", leaving}}));
@@ -208,7 +386,9 @@ TEST(endpoint_lives, a_relist_moves_no_connection) {
     c.reader().begin_relist();
     c.reader().end_relist();
     c.feed("");
-    EXPECT_EQ(c.send(), "drop backend_removed") << "nothing was named: everything is gone";
+    EXPECT_EQ(c.send(), backend) << "nothing was named, and everything is gone but the connection";
+    c.other_client();
+    EXPECT_NE(c.send(segment::open), backend);
 }
 
 // One pod's port behind two services: each client hears from the service that it spoke to.

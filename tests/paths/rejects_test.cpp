@@ -58,11 +58,11 @@ TEST(rejects, nothing_is_said_to_a_source_that_is_no_single_host) { // RFC 1122 
     EXPECT_EQ(bed.send(datagram("0.0.0.0")).what.what, verdict::drop(drop_reason::reject_forbidden));
 }
 
-TEST(rejects, a_connection_whose_backend_is_gone_is_reset_where_the_setting_says_so) {
-    testbed bed{"ku vip 90.0.0.1/32 port 80\nku pod 90.0.0.1/32 10.0.0.1\n",
-                {.answers = {.backend_removed = tcp_answer::reset}}};
+TEST(rejects, a_connection_whose_backend_is_gone_is_reset_where_the_configuration_says_so) {
+    testbed bed{"ku conf removed reset\nku vip 90.0.0.1/32 port 80\nku pod 90.0.0.1/32 10.0.0.1\n"};
     ASSERT_EQ(bed.send(segment(syn)).what.what, verdict::forward());
     bed.configure("ku pod 90.0.0.1/32 10.0.0.1 del\n");
+    ASSERT_EQ(bed.send(segment(ack)).what.what, verdict::forward()) << "as a reset of the backend";
     auto const answer = bed.send(segment(ack));
     EXPECT_EQ(answer.what.what, verdict::reply(drop_reason::backend_removed));
     EXPECT_EQ(protocol_of(answer.bytes), std::byte{6});

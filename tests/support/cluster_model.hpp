@@ -70,6 +70,10 @@ class model {
 
     /// The host says what time it is: connections to pods that terminate end when their time is over.
     void tick(moment now) {
+        for (auto& [key, b] : former_) {
+            b.since.reset();
+            b.drained = false;
+        }
         if (here_.drain_seconds == 0) return;
         for (auto& [key, b] : backends_) {
             if (!b.terminating) continue;
@@ -77,6 +81,7 @@ class model {
             if (!b.drained && now - *b.since >= here_.drain_seconds * 1s) {
                 b.drained = true;
                 ++tally_["drained"];
+                drained_lives_.insert(b.life);
                 b.life = ++lives_;
             }
         }
@@ -128,8 +133,10 @@ class model {
     }
     [[nodiscard]] bool is_alive(flow const& f) const {
         auto const found = backends_.find({f.port, f.backend});
-        return found != backends_.end() && found->second.life == f.life;
+        if (found == backends_.end() || found->second.life != f.life) return false;
+        return f.original.protocol == 6 || decide(all_, here_, f.original).port == f.port;
     }
+    [[nodiscard]] bool is_drained(flow const& f) const { return drained_lives_.contains(f.life); }
     /// How long it may be silent (README: lifetimes).
     [[nodiscard]] static moment patience(flow const& f) {
         if (f.original.protocol == 17) return f.now == stage::replied ? 300s : 30s;
@@ -139,6 +146,8 @@ class model {
     static void advance(flow& f, int side, segment what);
     [[nodiscard]] std::string on_known(flow& f, conversation const& in, segment what, seen_outcome const& got,
                                        moment now);
+    [[nodiscard]] std::string on_drained(flow& f, conversation const& in, segment what, seen_outcome const& got,
+                                         moment now);
     [[nodiscard]] std::string on_first(conversation const& in, segment what, seen_outcome const& got, moment now);
     [[nodiscard]] std::string on_forwarded(conversation const& in, seen_outcome const& got, decision const& d,
                                            moment now);
@@ -150,34 +159,45 @@ class model {
     state all_;
     std::list<flow> flows_;
     std::map<std::pair<std::string, side>, backend_state> backends_; ///< by identity of the service port
+    std::map<std::pair<std::string, side>, backend_state> former_;   ///< removed, from ports that still are there
+    std::set<std::uint64_t> drained_lives_;
     std::map<client_key, client_choice> clients_;
     std::map<std::string, std::size_t> tally_;
     std::uint64_t lives_ = 0;
 };
 
-/// A backend that was gone and is there again is another one to the connections that it had. One that no longer serves
-/// its port is there as long as some slice of the service lists its address and port.
+/// A backend that was gone and comes back to a port that stayed is the same one again. One that no longer serves its
+/// port is there as long as some slice of the service lists its address and port.
 inline void model::note_backends() {
-    auto const before = std::exchange(backends_, {});
+    std::set<std::string> ports;
+    auto before = std::exchange(backends_, {});
     auto const note = [&](std::string const& identity, side const& at, pod const& is) {
         auto const known = before.find({identity, at});
-        auto b = known != before.end() ? known->second : backend_state{.life = ++lives_};
+        auto const former = former_.find({identity, at});
+        auto b = known != before.end()     ? known->second
+                 : former != former_.end() ? former->second
+                                           : backend_state{.life = ++lives_};
         b.terminating = is.terminating.value_or(false);
         if (!b.terminating) b.since.reset();
         if (!b.terminating) b.drained = false;
         backends_.try_emplace({identity, at}, b);
+        former_.erase({identity, at});
     };
     for (auto const& [name, s] : all_.services)
         for (auto const& p : s.ports)
             for (unsigned const version : {4u, 6u}) {
                 if (cluster_ip(s, version).empty()) continue;
                 auto const identity = port_identity(name, s, p, version);
+                ports.insert(identity);
                 for (auto const& c : candidates(all_, name, p, version)) note(identity, c.at, *c.is);
                 for (auto const& [key, b] : before)
                     if (key.first == identity)
                         if (auto const* is = listed_at(all_, name, p.protocol, version, key.second))
                             note(identity, key.second, *is);
             }
+    for (auto const& [key, b] : before)
+        if (!backends_.contains(key)) former_.insert_or_assign(key, b);
+    std::erase_if(former_, [&](auto const& f) { return !ports.contains(f.first.first); });
 }
 
 /// RFC 9293 and RFC 6146 section 3.5.2, for the segments that the traffic has.
@@ -216,14 +236,24 @@ inline std::string model::judge(conversation const& in, segment what, seen_outco
     bool const opens = what == segment::open && in.protocol != 17;
     bool const reopens = opens && known->is_over();
     if (!reopens && is_alive(*known)) return on_known(*known, in, what, got, now);
-    if (!reopens && in.protocol == 6 && !opens) {
-        ++tally_["ended"];
-        if (got.what == verdict::drop && got.reason == "backend_removed") return {};
-        return "the backend of its connection is gone: to be dropped";
+    if (!reopens && in.protocol == 6 && !is_drained(*known) && !(opens && known->now == stage::opening)) {
+        ++tally_["outlived its endpoint"];
+        return on_known(*known, in, what, got, now);
     }
+    if (!reopens && in.protocol == 6 && is_drained(*known) && !opens) return on_drained(*known, in, what, got, now);
     ++tally_[reopens ? "reopened" : "selected again"];
     flows_.erase(known);
     return on_first(in, what, got, now);
+}
+
+/// The first packet becomes a reset of the other end; who speaks after that is answered with one.
+inline std::string model::on_drained(flow& f, conversation const& in, segment what, seen_outcome const& got,
+                                     moment now) {
+    ++tally_["ended"];
+    bool const is_told = f.is_over() && what != segment::reset;
+    if (!is_told) return on_known(f, in, segment::reset, got, now);
+    bool const is_answered = got.what == verdict::reject && got.reason == "backend_removed";
+    return is_answered ? "" : "the backend of its connection has drained: a reset in answer";
 }
 
 inline std::string model::on_known(flow& f, conversation const& in, segment what, seen_outcome const& got, moment now) {

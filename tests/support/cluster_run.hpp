@@ -211,8 +211,11 @@ class history_run {
         note(std::to_string(clock_.count()) + " ms: " + p.in.text() + ' ' + names.at(static_cast<std::size_t>(p.what)) +
              " -> " + text(got));
         if (!build::is_whole(result.bytes)) fail("a wrong checksum");
-        if (got.what == decision::verdict::reject && !is_port_unreachable(p.in, result.bytes))
+        bool const is_reset = got.reason == "backend_removed";
+        if (got.what == decision::verdict::reject && !is_reset && !is_port_unreachable(p.in, result.bytes))
             fail("an answer that is no port unreachable");
+        if (got.what == decision::verdict::reject && is_reset && build::read(result.bytes) != p.in.back())
+            fail("an answer that is no reset");
         if (auto const wrong = model_.judge(p.in, p.what, got, clock_); !wrong.empty()) fail("expected: " + wrong);
     }
     static seen_outcome seen(octets const& sent, settled const& result) {

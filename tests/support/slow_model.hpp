@@ -10,7 +10,8 @@ namespace kubeproxy::slow {
 
 struct model_settings {
     link_sizes links{};
-    bool resets_tcp = false;
+    bool resets_tcp = false;     ///< connections to services without endpoints
+    bool resets_removed = false; ///< connections whose pod was removed
 };
 
 /// The whole path, packet by packet. It learns from the first packet of a flow what is free to choose: the backend, and
@@ -48,6 +49,8 @@ class model {
     [[nodiscard]] std::shared_ptr<flow> new_flow(subject const& s, found_service const& to, observed const& o);
     void open(subject const& s, found_service const& to, comparison& seen);
     [[nodiscard]] std::optional<octets> unreachable(subject const& s) const;
+    [[nodiscard]] static octets as_reset(octets packet, reading const& r);
+    void follow(subject const& s, event what, found_flow found, comparison& seen);
     void refuse_removed(subject const& s, comparison& seen) const;
     void reject(subject const& s, comparison& seen) const;
     void relate(subject const& s, route const& to, comparison& seen) const;
@@ -118,12 +121,33 @@ inline void model::go_on(subject const& s, comparison& seen) {
         found = {};
     };
     if (found && opens && found.what->is_over()) end();
-    if (found && found.what->at->is_gone) {
-        if (s.key.protocol == 6 && !opens) return refuse_removed(s, seen);
-        end();
-    }
+    bool const is_gone = found && found.what->at->is_gone;
+    bool const is_reset = is_gone && s.key.protocol == 6 && settings_.resets_removed;
+    auto const seeks_another = [&] {
+        if (s.key.protocol != 6) return true;
+        return what == event::syn && (is_reset || found.what->tcp.is_asked());
+    };
+    if (is_gone && seeks_another()) end();
     if (!found) return without_flow(s, seen);
     if (s.flaw != drop_reason::none) return seen.want_verdict(verdict::drop(s.flaw));
+    if (is_reset && s.r.what == kind::ports && !s.r.is_fragment() && what != event::rst) {
+        if (found.what->is_over()) return refuse_removed(s, seen);
+        auto const reset = as_reset(s.packet, s.r);
+        return follow({reset, s.r, s.key, s.flaw}, event::rst, found, seen);
+    }
+    follow(s, what, found, seen);
+}
+
+/// RFC 9293 section 3.10.7.4: a reset at the sequence number of the segment.
+inline octets model::as_reset(octets packet, reading const& r) {
+    auto const flags = get(packet, r.transport + 12, 2), after = (flags & 0xff10) | 4;
+    put(packet, r.transport + 12, 2, after);
+    auto const checksum = get(packet, r.transport + 16, 2);
+    put(packet, r.transport + 16, 2, (checksum + flags + ones - after % ones) % ones);
+    return packet;
+}
+
+inline void model::follow(subject const& s, event what, found_flow found, comparison& seen) {
     auto& f = *found.what;
     bool const from_client = found.from == side::client;
     bool const is_error = s.r.what == kind::error;
@@ -161,7 +185,7 @@ inline std::optional<octets> model::unreachable(subject const& s) const {
 }
 
 inline void model::refuse_removed(subject const& s, comparison& seen) const {
-    auto const answer = settings_.resets_tcp ? unreachable(s) : std::nullopt;
+    auto const answer = reset_about(s.packet, s.r);
     if (!answer) return seen.want_verdict(verdict::drop(drop_reason::backend_removed));
     auto const o = seen.next();
     want(o.what.what == verdict::reply(drop_reason::backend_removed), o, "an answer wanted");

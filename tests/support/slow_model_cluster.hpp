@@ -18,7 +18,8 @@ inline std::string text_of(octets const& address) {
     return text.data();
 }
 
-/// One life of a pod in one service: it does not come back, another one does.
+/// A pod in one service; gone, until it comes back there. (Its place in the snapshot waits for it while fewer than 256
+/// others were removed; no run has that many.)
 struct pod {
     octets address;
     bool is_gone = false;
@@ -45,7 +46,18 @@ struct service {
     unsigned port = 0, target_port = 0, node_port = 0;
     bool has_ipv6_pods = false;
     std::vector<std::shared_ptr<pod>> pods{};
-    unsigned version = 0; ///< of `pods`
+    std::vector<std::shared_ptr<pod>> former{}; ///< that are gone
+    unsigned version = 0;                       ///< of `pods`
+
+    /// A pod at this address: the one that was there before, if there was one.
+    [[nodiscard]] std::shared_ptr<pod> returning(octets const& address) {
+        auto const at = std::ranges::find_if(former, [&](auto const& p) { return p->address == address; });
+        if (at == former.end()) return std::make_shared<pod>(pod{address});
+        auto known = *at;
+        former.erase(at);
+        known->is_gone = false;
+        return known;
+    }
 
     [[nodiscard]] std::string words() const {
         std::string line = where.text();
@@ -165,7 +177,7 @@ struct cluster {
         for (auto const& s : services) {
             if (s->where.text() != where.text() || s->has_ipv6_pods != (address.size() == 16)) continue;
             if (std::ranges::any_of(s->pods, [&](auto const& p) { return p->address == address; })) continue;
-            s->pods.push_back(std::make_shared<pod>(pod{address}));
+            s->pods.push_back(s->returning(address));
             ++s->version;
         }
         return "ku pod " + where.text() + ' ' + text_of(address) + '\n';
@@ -175,6 +187,8 @@ struct cluster {
             if (s->where.text() != where.text()) continue;
             for (auto const& p : s->pods)
                 if (p->address == address) p->is_gone = true;
+            for (auto const& p : s->pods)
+                if (p->is_gone) s->former.push_back(p);
             if (std::erase_if(s->pods, [](auto const& p) { return p->is_gone; }) != 0) ++s->version;
         }
         return "ku pod " + where.text() + ' ' + text_of(address) + " del\n";

@@ -73,6 +73,7 @@ class tcp_life {
             finished_.insert(from);
         }
     }
+    [[nodiscard]] bool is_asked() const { return stage_ == stage::asked; }
     [[nodiscard]] bool is_over() const { return stage_ == stage::reset || finished_.size() == 2; }
     [[nodiscard]] bool is_open() const { return stage_ == stage::open && finished_.size() < 2; }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kubeproxy/control/affinity_ports.hpp"
 #include "kubeproxy/control/endpoint_rings.hpp"
 #include "kubeproxy/control/endpoints.hpp"
 #include "kubeproxy/control/frontend_register.hpp"
@@ -18,6 +19,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -58,7 +60,7 @@ class compiler {
 
     /// What compile() made last, but with the end of these backends' flows. \pre they are in use
     [[nodiscard]] std::unique_ptr<snapshot const> end_flows(std::span<std::uint32_t const> backends) {
-        for (auto const place : backends) ++working_.status[place].generation;
+        for (auto const place : backends) working_.status[place].begin_life();
         ++working_.generation;
         return std::make_unique<snapshot const>(working_);
     }
@@ -83,6 +85,7 @@ class compiler {
     [[nodiscard]] node_is take_node(std::shared_ptr<node_configuration const> const& next);
     [[nodiscard]] std::vector<std::size_t> changed_slots(valid_configuration::slots const& next,
                                                          valid_configuration::slots const& seen, node_is node) const;
+    void ask_those_that_lost(std::span<std::size_t const> changed);
     void withdraw(compiled_service& compiled, service_configuration const* next);
     void update(compiled_service& compiled, shared_service const& next);
     [[nodiscard]] static bool is_same_service(service_configuration const& before,
@@ -90,8 +93,6 @@ class compiler {
     [[nodiscard]] std::vector<compiled_port> carry_over(compiled_service& compiled, service_configuration const& next);
     void guard(compiled_port& port, service_configuration const& next);
     void fill(compiled_port& port, compiled_service const& compiled, service_configuration const& next);
-    [[nodiscard]] static std::shared_ptr<std::vector<affinity_port> const>
-    affinity_ports_of(service_configuration const& next, std::shared_ptr<std::vector<affinity_port> const> before);
     [[nodiscard]] service_entry entry_for(compiled_port const& port, compiled_service const& compiled,
                                           service_configuration const& next) const;
     void exclude_node_ports();
@@ -105,6 +106,8 @@ class compiler {
     placement places_{working_};
     frontend_register<ipv4> frontends4_;
     frontend_register<ipv6> frontends6_;
+    bool has_announced_ = false;      ///< frontends were added since the last compile()
+    std::set<std::size_t> coverable_; ///< slots of services with frontends that those of others may cover
 };
 
 inline std::unique_ptr<snapshot const> compiler::compile(valid_configuration const& configuration) {
@@ -121,11 +124,27 @@ inline std::unique_ptr<snapshot const> compiler::compile(valid_configuration con
     // All that goes goes first: what comes may take over its address.
     for (auto const slot : changed) withdraw(compiled_[slot], in(slot).get());
     for (auto const slot : changed) update(compiled_[slot], in(slot));
+    ask_those_that_lost(changed);
+    if (node == node_is::another) places_.ask_all_again();
     seen_ = slots;
     exclude_node_ports();
     set_returns(working_, node_->interfaces);
     ++working_.generation;
     return std::make_unique<snapshot const>(working_);
+}
+
+/// Services that may have lost frontends to others: their pair was taken over, or a part of their prefix or ports was.
+inline void compiler::ask_those_that_lost(std::span<std::size_t const> changed) {
+    for (auto const service : frontends4_.take_superseded()) places_.ask_again_of(service);
+    for (auto const service : frontends6_.take_superseded()) places_.ask_again_of(service);
+    for (auto const slot : changed) {
+        coverable_.erase(slot);
+        auto const& source = compiled_[slot].source;
+        if (source != nullptr && is_coverable(*source)) coverable_.insert(slot);
+    }
+    if (!std::exchange(has_announced_, false)) return;
+    for (auto const slot : coverable_)
+        for (auto const& port : compiled_[slot].ports) places_.ask_again(port);
 }
 
 /// Of another node everything is compiled anew.
@@ -138,6 +157,7 @@ inline compiler::node_is compiler::take_node(std::shared_ptr<node_configuration 
     working_.nat64_prefix = node.nat64_prefix;
     working_.lifetimes = node.lifetimes;
     working_.masquerade_all = node.masquerade_all;
+    working_.resets_removed = node.removed == removed_endpoints::reset;
     frontends4_.set_node(working_.frontends4, node);
     frontends6_.set_node(working_.frontends6, node);
     for (auto& compiled : compiled_) compiled.is_announced = false;
@@ -169,6 +189,7 @@ inline void compiler::withdraw(compiled_service& compiled, service_configuration
         frontends4_.remove(working_.frontends4, *compiled.source, compiled.ports);
         frontends6_.remove(working_.frontends6, *compiled.source, compiled.ports);
         compiled.is_announced = false;
+        for (auto const& port : compiled.ports) places_.ask_again(port);
     }
     if (stays) return;
     for (auto const& port : compiled.ports) places_.release(port);
@@ -184,6 +205,7 @@ inline void compiler::update(compiled_service& compiled, shared_service const& n
     for (auto& port : compiled.ports) fill(port, compiled, *next);
     compiled.source = next;
     if (std::exchange(compiled.is_announced, true)) return;
+    has_announced_ = true;
     frontends4_.add(working_.frontends4, *next, compiled.ports);
     frontends6_.add(working_.frontends6, *next, compiled.ports);
 }
@@ -245,18 +267,6 @@ inline void compiler::fill(compiled_port& port, compiled_service const& compiled
     working_.services.edit(port.service) = std::move(entry);
 }
 
-/// \param before is kept where it is the same
-inline std::shared_ptr<std::vector<affinity_port> const>
-compiler::affinity_ports_of(service_configuration const& next,
-                            std::shared_ptr<std::vector<affinity_port> const> before) {
-    if (next.affinity_seconds == 0) return nullptr;
-    std::vector<affinity_port> ports;
-    ports.reserve(next.ports.size());
-    for (auto const& p : next.ports) ports.push_back({p.port, static_cast<std::uint8_t>(p.protocol)});
-    if (before != nullptr && *before == ports) return before;
-    return std::make_shared<std::vector<affinity_port> const>(std::move(ports));
-}
-
 inline service_entry compiler::entry_for(compiled_port const& port, compiled_service const& compiled,
                                          service_configuration const& next) const {
     service_entry entry;
@@ -265,6 +275,7 @@ inline service_entry compiler::entry_for(compiled_port const& port, compiled_ser
     name.shrink_to_fit(); // there are as many as service ports
     entry.name = before && *before == name ? before : std::make_shared<std::string const>(std::move(name));
     if (next.lifetimes) entry.lifetimes = std::make_shared<timeouts const>(*next.lifetimes);
+    entry.main_place = port.service;
     entry.affinity_seconds = next.affinity_seconds;
     entry.affinity_group = compiled.affinity_group;
     auto const& its_port = next.ports[port.position];

@@ -133,6 +133,12 @@ struct port_range {
     std::uint16_t last = 0;
 };
 
+/// What becomes of TCP flows whose endpoint is removed.
+enum class removed_endpoints : std::uint8_t {
+    keep,  ///< they live on until they close or time out, as behind kube-proxy
+    reset, ///< both ends receive a reset
+};
+
 /// The node that the proxy runs on, and everything that is not about one service.
 struct node_configuration {
     std::string name{};
@@ -150,6 +156,7 @@ struct node_configuration {
     timeouts lifetimes{};
     /// How long a terminating endpoint keeps its flows, at most; none: until it is removed.
     std::optional<std::chrono::seconds> drain{};
+    removed_endpoints removed = removed_endpoints::keep;
     std::optional<std::uint32_t> buckets{}; ///< of the flow table, for the host that makes one
     std::vector<interface_nat> interfaces{};
 };

@@ -40,6 +40,7 @@ namespace detail {
     if (node.buckets) say("buckets", std::to_string(*node.buckets));
     if (auto const timeout = common_timeout(node.lifetimes)) say("timeout", std::to_string(timeout->count()));
     if (node.drain) say("drain", std::to_string(node.drain->count()));
+    if (node.removed == removed_endpoints::reset) say("removed", "reset");
     if (node.snat4)
         say("snat4", to_text(node.snat4->first) +
                          (node.snat4->first == node.snat4->last ? "" : '-' + to_text(node.snat4->last)));

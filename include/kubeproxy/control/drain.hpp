@@ -33,7 +33,7 @@ class drain_deadlines {
         for (auto& [place, endpoint] : leaving_) {
             if (endpoint.is_over || now - endpoint.since < *drain) continue;
             endpoint.is_over = true;
-            ++endpoint.generation; // whoever asked ends its flows by that
+            endpoint.status.begin_life(); // whoever asked ends its flows by that
             over.push_back(place);
         }
         return over;
@@ -42,7 +42,7 @@ class drain_deadlines {
   private:
     struct leaving {
         std::chrono::nanoseconds since{};
-        std::uint16_t generation = 0;
+        backend_status status{};
         bool is_over = false;
     };
 
@@ -52,8 +52,8 @@ class drain_deadlines {
             auto const& status = services.status[place];
             if (!status.in_use || !status.terminating) continue;
             auto const known = before.find(place);
-            bool const is_same = known != before.end() && known->second.generation == status.generation;
-            leaving_.emplace(place, is_same ? known->second : leaving{now, status.generation});
+            bool const is_same = known != before.end() && known->second.status.is_same_life(status.generation);
+            leaving_.emplace(place, is_same ? known->second : leaving{now, status});
         }
     }
 

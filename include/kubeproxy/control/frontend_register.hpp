@@ -35,6 +35,7 @@ class frontend_register {
     void add(frontend_index<V>& index, service_configuration const& service, std::span<compiled_port const> ports) {
         for (auto const& f : frontends_of<V>(service, ports)) {
             if (index.insert(f)) continue;
+            if (auto const* other = index.at(f.vip, f.port, f.protocol); other != nullptr) note_superseded(*other);
             index.erase(f.vip, f.port, f.protocol);
             static_cast<void>(index.insert(f));
         }
@@ -55,6 +56,9 @@ class frontend_register {
         }
     }
 
+    /// Services whose frontends others took over since the last call.
+    [[nodiscard]] std::vector<std::uint32_t> take_superseded() { return std::exchange(superseded_, {}); }
+
     /// From the lowest to the highest in use; 0 to 0: none.
     [[nodiscard]] port_range node_ports() const noexcept {
         if (node_ports_.empty()) return {};
@@ -67,6 +71,9 @@ class frontend_register {
     }
     [[nodiscard]] static frontend<V> at_node(typename V::address const& address, node_port const& p) noexcept {
         return {prefix<V>::of(address, address_bits<V>), p.port, p.protocol, frontend_kind::external, p.service};
+    }
+    void note_superseded(frontend<V> const& gone) {
+        if (gone.service != no_service) superseded_.push_back(gone.service);
     }
     /// Leaves alone what stands before it.
     static void erase_equal(frontend_index<V>& index, frontend<V> const& gone) {
@@ -88,6 +95,7 @@ class frontend_register {
     std::map<std::pair<std::uint16_t, std::uint8_t>, std::uint32_t> node_ports_; ///< and their services
     std::vector<typename V::address> serving_node_ports_;
     std::vector<prefix<V>> ranges_;
+    std::vector<std::uint32_t> superseded_;
 };
 
 } // namespace kubeproxy::inline v0_2

@@ -97,6 +97,15 @@ template <ip_version V>
     return all;
 }
 
+/// Whether another service's frontends may cover a part of what this one's do: it serves a prefix or all ports.
+[[nodiscard]] inline bool is_coverable(service_configuration const& service) noexcept {
+    auto const is_prefix = [](service_address const& a) {
+        return std::visit([]<ip_version V>(prefix<V> const& p) { return p.length < address_bits<V>; }, a.where);
+    };
+    auto const is_every_port = [](service_port const& p) { return p.port == 0; };
+    return std::ranges::any_of(service.addresses, is_prefix) || std::ranges::any_of(service.ports, is_every_port);
+}
+
 /// A node port and who serves it.
 struct node_port {
     std::uint16_t port = 0;

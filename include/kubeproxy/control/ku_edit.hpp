@@ -70,6 +70,7 @@ inline void ku_edit::operator()(ku_conf const& conf) {
     auto node = next_.node();
     if (conf.buckets) node.buckets = conf.buckets;
     if (conf.drain) node.drain = *conf.drain == 0 ? std::nullopt : std::optional{std::chrono::seconds{*conf.drain}};
+    if (conf.removed) node.removed = *conf.removed;
     if (conf.snat4) node.snat4 = conf.snat4;
     if (conf.snat6) node.snat6 = conf.snat6;
     if (conf.nat64_prefix) node.nat64_prefix = *conf.nat64_prefix;

@@ -19,13 +19,14 @@ namespace kubeproxy::inline v0_2 {
 enum class ku_action : std::uint8_t { add, del };
 
 /// \verbatim
-/// ku conf [buckets <n>] [timeout <s>] [drain <s>] [snat4 <addr>[-<addr>]] [snat6 <addr>]
+/// ku conf [buckets <n>] [timeout <s>] [drain <s>] [removed keep|reset] [snat4 <addr>[-<addr>]] [snat6 <addr>]
 ///         [nat64_prefix <prefix>/96] [node <addr>]...
 /// \endverbatim
 struct ku_conf {
     std::optional<std::uint32_t> buckets{};
     std::optional<std::uint32_t> timeout{}; ///< seconds
     std::optional<std::uint32_t> drain{};   ///< seconds; 0: endpoints keep their flows until they are removed
+    std::optional<removed_endpoints> removed{};
     std::optional<ipv4_range> snat4{};
     std::optional<ipv6::address> snat6{};
     std::optional<prefix<ipv6>> nat64_prefix{};
@@ -118,6 +119,12 @@ namespace detail {
     return std::nullopt;
 }
 
+[[nodiscard]] inline removed_endpoints ku_removed(std::string_view word) {
+    if (word == "keep") return removed_endpoints::keep;
+    if (word == "reset") return removed_endpoints::reset;
+    refuse_word(word, "ku conf removed", "keep, reset");
+}
+
 [[nodiscard]] inline ku_command parse_conf(ku_words words) {
     constexpr std::uint32_t largest = std::numeric_limits<std::uint32_t>::max();
     constexpr auto longest = static_cast<std::uint32_t>(longest_timeout.count());
@@ -131,6 +138,8 @@ namespace detail {
             say_once(conf.timeout, word, ku_number<std::uint32_t>(word, words.next("seconds"), 1, longest));
         } else if (word == "drain") {
             say_once(conf.drain, word, ku_number<std::uint32_t>(word, words.next("seconds"), 0, longest));
+        } else if (word == "removed") {
+            say_once(conf.removed, word, ku_removed(words.next("keep or reset")));
         } else if (word == "snat4") {
             say_once(conf.snat4, word, ku_range(words.next("an address or a range")));
         } else if (word == "snat6") {
@@ -140,7 +149,7 @@ namespace detail {
         } else if (word == "node") {
             conf.nodes.push_back(ku_address(words.next("an address")));
         } else {
-            refuse_word(word, "ku conf", "buckets, timeout, drain, snat4, snat6, nat64_prefix, node");
+            refuse_word(word, "ku conf", "buckets, timeout, drain, removed, snat4, snat6, nat64_prefix, node");
         }
     }
     return conf;

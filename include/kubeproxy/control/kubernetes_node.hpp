@@ -43,6 +43,15 @@ namespace detail {
     return all;
 }
 
+/// What kube-proxy does by itself is "keep".
+[[nodiscard]] inline std::optional<removed_endpoints> removed_field(boost::json::object const& object) {
+    auto const text = text_field(object, "removedEndpoints");
+    if (!text) return std::nullopt;
+    if (*text == "keep") return removed_endpoints::keep;
+    if (*text == "reset") return removed_endpoints::reset;
+    throw field_error{"removedEndpoints", "is neither keep nor reset"};
+}
+
 inline void read_own_node(node_configuration& node, boost::json::object const& object) {
     node.name = text_field(object, "name").value_or("");
     node.zone = text_field(object, "zone").value_or("");
@@ -55,6 +64,7 @@ inline void read_own_node(node_configuration& node, boost::json::object const& o
     constexpr auto longest = static_cast<std::uint32_t>(longest_timeout.count());
     if (auto const drain = number_field(object, "drainSeconds", 0, longest))
         node.drain = *drain == 0 ? std::nullopt : std::optional{std::chrono::seconds{*drain}};
+    if (auto const removed = removed_field(object)) node.removed = *removed;
 }
 
 /// v1 Node; it does not say which service ranges there are.
@@ -76,7 +86,8 @@ inline void read_cluster_node(node_configuration& node, boost::json::object cons
 } // namespace detail
 
 /// Puts what a node object says into `node`, and leaves the settings that it does not know as they are. The object is
-/// a v1 Node, or {name, zone, addresses, nodePortAddresses, podCIDRs, serviceCIDRs, masqueradeAll, drainSeconds}, alone
+/// a v1 Node, or {name, zone, addresses, nodePortAddresses, podCIDRs, serviceCIDRs, masqueradeAll, drainSeconds,
+/// removedEndpoints}, alone
 /// or as the member "node" of a larger one. Throws field_error.
 inline void take_node(node_configuration& node, boost::json::value const& value) {
     auto const& object = object_in(value);

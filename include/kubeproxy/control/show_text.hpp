@@ -211,7 +211,8 @@ namespace detail {
                                   std::to_string(node.lifetimes.udp_unreplied.count()) + " s"});
     table.add({"timeout tcp", std::to_string(node.lifetimes.tcp_established.count()) + " s, half-open " +
                                   std::to_string(node.lifetimes.tcp_transitory.count()) + " s"});
-    table.add({"drain", node.drain ? std::to_string(node.drain->count()) + " s" : "until endpoints are removed"});
+    table.add({"drain", node.drain ? std::to_string(node.drain->count()) + " s" : "no limit"});
+    table.add({"removed", node.removed == removed_endpoints::keep ? "keep" : "reset"});
     table.add({"snat4", to_text(v4.pool_first) + (v4.pool_first == v4.pool_last ? "" : '-' + to_text(v4.pool_last))});
     table.add({"snat6", to_text(v6.pool_first)});
     table.add({"nat64_prefix", to_text(node.nat64_prefix)});

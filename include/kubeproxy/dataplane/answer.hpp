@@ -13,9 +13,8 @@ namespace kubeproxy::inline v0_2 {
 enum class tcp_answer : std::uint8_t { silence, icmp, reset };
 
 struct answer_settings {
-    tcp_answer no_endpoints = tcp_answer::icmp;       ///< a connection to a service without endpoints
-    tcp_answer backend_removed = tcp_answer::silence; ///< a connection whose backend is gone; icmp is silence, too
-    rate_limit rate{};                                ///< of all answers
+    tcp_answer no_endpoints = tcp_answer::icmp; ///< a connection to a service without endpoints
+    rate_limit rate{};                          ///< of all answers
 };
 
 /// Tells the sender why its packet goes no further, in the packet's own buffer.
@@ -40,8 +39,7 @@ class answer_stage {
 
   private:
     [[nodiscard]] tcp_answer manner(drop_reason why, std::uint8_t protocol) const noexcept {
-        if (why == drop_reason::backend_removed)
-            return settings_.backend_removed == tcp_answer::reset ? tcp_answer::reset : tcp_answer::silence;
+        if (why == drop_reason::backend_removed) return tcp_answer::reset;
         bool const is_refused_connection = why == drop_reason::no_endpoints && protocol == ip_protocol::tcp;
         return is_refused_connection ? settings_.no_endpoints : tcp_answer::icmp;
     }

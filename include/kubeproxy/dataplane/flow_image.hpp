@@ -42,6 +42,7 @@ struct flow_image {
 struct flow_images {
     std::vector<std::string> services{}; ///< names as reports have them: "default/web:http"
     std::vector<flow_image> flows{};
+    std::size_t left_out = 0; ///< flows whose backend is not their service's any more; not in a file
 };
 
 namespace detail {

@@ -158,10 +158,10 @@ class flow_restorer {
 
 } // namespace detail
 
-/// All flows whose backend still is the one that they were given. Workers may go on meanwhile: each flow is told as it
-/// is at one moment.
-/// \param services what the caller published last
-/// \param domain of a table that workers share, else null
+/// All flows whose backend still is the one that they were given; those of removed ones could
+/// not be found again by a service and its endpoints, so they are only counted. Workers may go on meanwhile: each flow
+/// is told as it is at one moment. \param services what the caller published last \param domain of a table that workers
+/// share, else null
 template <class Table>
 [[nodiscard]] flow_images images_of(Table const& flows, snapshot const& services, flow_time now,
                                     quiescent_domain* domain = nullptr) {
@@ -170,7 +170,11 @@ template <class Table>
     auto const take = [&](flow_ref ref) {
         auto const& body = flows.body(ref);
         auto const backend = body.backend.load();
-        if (!services.is_current(backend, body.generation.load()) || body.is_expired(now)) return;
+        if (body.is_expired(now)) return;
+        if (!services.is_alive(backend, body.generation.load())) {
+            ++images.left_out;
+            return;
+        }
         auto const owner = services.backends[backend].service;
         auto& name = names[owner];
         if (name == no_service) {

@@ -6,6 +6,8 @@
 #include "kubeproxy/dataplane/routed.hpp"
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/nat/reject.hpp"
+#include "kubeproxy/nat/tcp_reset.hpp"
+#include "kubeproxy/service/standing.hpp"
 
 namespace kubeproxy::inline v0_2 {
 
@@ -93,7 +95,7 @@ class track_stage {
         bool const is_current =
             burst_->services != nullptr && burst_->services->is_current(backend, body.generation.load());
         if (!is_current) [[unlikely]]
-            return without_backend(card, flow, event);
+            return off_course(card, flow, record, event);
         if (card.headers.flaw != drop_reason::none) [[unlikely]]
             return card.drop(card.headers.flaw);
         if constexpr (requires { record.template leaves_as<ipv6>(flow.direction()); })
@@ -101,32 +103,79 @@ class track_stage {
         return follow<V, ipv4>(card, flow, record, event);
     }
 
-    /// TCP cannot move to another backend: the flow ends here, and a SYN opens a new one. What has no connection
-    /// looks for a backend again.
-    template <ip_version V>
-    [[gnu::noinline]] next<V> without_backend(packet_card<P, V>& card, flow_ref flow,
-                                              transport_event event) const noexcept {
-        if (card.key.protocol == ip_protocol::tcp && !is_opening(event)) {
-            card.drop(drop_reason::backend_removed);
-            return refused<P, V>{card, port_unreachable<V>()};
-        }
-        flows_->erase(flow);
+    /// The backend's place in the snapshot has another generation than the flow's: finds out why, and what that means.
+    template <ip_version V, class Record>
+    [[gnu::noinline]] next<V> off_course(packet_card<P, V>& card, flow_ref flow, Record& record,
+                                         transport_event event) const noexcept {
         *card.result = {};
-        return unknown<P, V>{&card};
+        if (burst_->services == nullptr) return unknown<P, V>{&card};
+        auto const generation = record.body.generation.load();
+        auto const backend = record.body.backend.load();
+        auto const at = flows_->visit_tuples(flow, [&](auto const& original, auto const& translated) {
+            return standing_of(*burst_->services, original, translated, backend, generation);
+        });
+        if (ends_now(card, record, event, at.what)) {
+            flows_->erase(flow);
+            return unknown<P, V>{&card};
+        }
+        bool const has_its_service = at.what == flow_standing::current && at.service == record.body.service;
+        if (has_its_service) record.body.generation.store(burst_->services->status_of(backend).generation);
+        auto const relation =
+            flow.direction() == flow_direction::original ? flow_relation::original : flow_relation::reply;
+        *card.result = {.relation = relation,
+                        .masqueraded = record.body.is_masqueraded(),
+                        .service = at.service,
+                        .backend = at.backend};
+        if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
+        if (is_to_be_reset(at.what) && card.headers.what == content::ports && !card.headers.is_fragment &&
+            event != transport_event::tcp_rst) {
+            if (is_closing(record.body.state())) { // one end knows, and this is the other
+                card.drop(drop_reason::backend_removed);
+                return refused<P, V>{card, port_unreachable<V>()};
+            }
+            detail::turn_into_reset(card.headers.payload(), transport_checksum_of(*card.packet));
+            event = transport_event::tcp_rst;
+        }
+        auto const& limits = burst_->services->lifetimes_of(at.service);
+        auto const limits_of = [&limits](std::uint32_t) -> timeouts const& { return limits; };
+        if constexpr (requires { record.template leaves_as<ipv6>(flow.direction()); })
+            if (record.is_ipv6(opposite(flow.direction())))
+                return follow<V, ipv6>(card, flow, record, event, limits_of);
+        return follow<V, ipv4>(card, flow, record, event, limits_of);
+    }
+
+    /// What has no connection looks for a backend again. A TCP connection ends only where no packet of it can be lost:
+    /// its backend has not answered yet, or it is to be reset anyway and a SYN opens the next one.
+    template <ip_version V, class Record>
+    [[nodiscard]] bool ends_now(packet_card<P, V> const& card, Record const& record, transport_event event,
+                                flow_standing standing) const noexcept {
+        if (standing == flow_standing::current) return false;
+        if (card.key.protocol != ip_protocol::tcp) return true;
+        if (event != transport_event::tcp_syn) return false;
+        return record.body.state() == flow_state::tcp_syn_sent || is_to_be_reset(standing);
+    }
+    [[nodiscard]] bool is_to_be_reset(flow_standing standing) const noexcept {
+        return standing == flow_standing::drained ||
+               (standing == flow_standing::removed && burst_->services->resets_removed);
     }
 
     template <ip_version V, ip_version To, class Record>
     [[gnu::always_inline]] next<V> follow(packet_card<P, V>& card, flow_ref flow, Record& record,
                                           transport_event event) const noexcept {
+        auto const limits_of = [this](std::uint32_t service) -> timeouts const& {
+            return burst_->services->lifetimes_of(service);
+        };
+        return follow<V, To>(card, flow, record, event, limits_of);
+    }
+    template <ip_version V, ip_version To, class Record, class LimitsOf>
+    [[gnu::always_inline]] next<V> follow(packet_card<P, V>& card, flow_ref flow, Record& record, transport_event event,
+                                          LimitsOf const& limits_of) const noexcept {
         auto const after = record.template leaves_as<To>(flow.direction());
         if (card.headers.what == content::icmp_error) [[unlikely]] {
             card.result->relation = flow_relation::related;
             return routed_error<P, V, To>{card, after};
         }
         auto const& body = record.body;
-        auto const limits_of = [this](std::uint32_t service) -> timeouts const& {
-            return burst_->services->lifetimes_of(service);
-        };
         Table::touch(record, flow.direction(), burst_->now, event,
                      static_cast<std::uint32_t>(card.headers.bytes.size()), limits_of);
         sum_changes const changes{body.network_change, body.transport_change};

@@ -62,6 +62,22 @@ template <ip_version V>
     return (load_be<std::uint8_t>(p.payload(), tcp_at::flags) & tcp_flag::rst) == 0 && is_segment_intact(p, state);
 }
 
+/// Makes of a segment the reset of its sender, in place: it keeps its sequence number, so that the receiver accepts it
+/// wherever it would have accepted the segment (RFC 9293 section 3.10.7.4), and it keeps its text, which a reset may
+/// have (SHLD-2), so that neither lengths nor what the host notes beside the packet change. A wrong checksum stays
+/// wrong (RFC 1624); a partial one does not cover the flags yet.
+/// \pre `segment` holds a TCP header
+inline void turn_into_reset(mutable_byte_span segment, checksum_state state) noexcept {
+    constexpr std::size_t word = tcp_at::data_offset; // with the flags
+    auto const before = load_be<std::uint16_t>(segment, word);
+    auto const flags = static_cast<std::uint16_t>((before & tcp_flag::ack) | tcp_flag::rst);
+    auto const after = static_cast<std::uint16_t>((before & 0xff00u) | flags);
+    store_be(segment, word, after);
+    if (state == checksum_state::partial) return;
+    auto const checksum = load_be<std::uint16_t>(segment, tcp_at::checksum);
+    store_be(segment, tcp_at::checksum, checksum_after(checksum, before, after));
+}
+
 /// A bare header; checksum 0. \pre bytes.size() == 20
 inline void write_reset(mutable_byte_span bytes, tcp_segment const& segment) noexcept {
     bool const is_acknowledging = (segment.flags & tcp_flag::ack) != 0;

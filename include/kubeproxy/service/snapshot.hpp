@@ -35,11 +35,22 @@ struct backend {
 };
 
 /// What a known flow asks of its backend at every packet: four bytes, apart from the rest so that they stay in cache.
-/// The generation changes when the endpoint is removed, and so with every new owner of the place.
+///
+/// The generation has two halves. The upper byte is the place's life: it changes when the place gets another owner, and
+/// when the drain time of its owner ends. The lower byte changes when flows must look up once more whether the address
+/// that their client spoke to still belongs to their service; after that they are current again.
 struct backend_status {
     std::uint16_t generation = 0;
-    bool in_use = false;
+    bool in_use = false;      ///< false: the endpoint was removed; it may come back to this place
     bool terminating = false; ///< keeps its TCP flows until they close or the drain deadline ends
+
+    void begin_life() noexcept { generation = static_cast<std::uint16_t>((generation & 0xff00u) + 0x100u); }
+    void ask_again() noexcept {
+        generation = static_cast<std::uint16_t>((generation & 0xff00u) | ((generation + 1u) & 0xffu));
+    }
+    [[nodiscard]] bool is_same_life(std::uint16_t its_generation) const noexcept {
+        return (generation ^ its_generation) < 0x100;
+    }
 };
 
 /// A ring and the backends that its entries name. Shared by services and snapshots where it is the same.
@@ -72,10 +83,11 @@ struct service_entry {
     std::shared_ptr<std::string const> name;         ///< for reports: "default/web:http", or what the `ku` line said
     std::shared_ptr<source_ranges const> sources;    ///< who may come in here; null: everybody
     std::shared_ptr<std::vector<affinity_port> const> affinity_ports; ///< all ports of the Service; null: no affinity
-    std::uint32_t affinity_seconds = 0;                               ///< session affinity ClientIP; 0: none
-    std::uint32_t affinity_group = 0;                                 ///< the same for all ports of one Service
-    affinity_port port{};                                             ///< which of the Service's ports this is
-    std::uint8_t pod_version = 4;                                     ///< 4 or 6: what packets become
+    std::uint32_t main_place = no_service; ///< of the same service port without source ranges; else itself
+    std::uint32_t affinity_seconds = 0;    ///< session affinity ClientIP; 0: none
+    std::uint32_t affinity_group = 0;      ///< the same for all ports of one Service
+    affinity_port port{};                  ///< which of the Service's ports this is
+    std::uint8_t pod_version = 4;          ///< 4 or 6: what packets become
     traffic_policy internal = traffic_policy::cluster;
     traffic_policy external = traffic_policy::cluster;
 };
@@ -121,6 +133,7 @@ struct snapshot {
     std::uint16_t excluded_ports_first = 0; ///< ports that are never taken as a source: node ports; 0: none
     std::uint16_t excluded_ports_last = 0;
     bool masquerade_all = false;
+    bool resets_removed = false;  ///< TCP flows of removed endpoints are reset; else they live on
     std::uint64_t generation = 0; ///< counts publications
 
     template <ip_version V>
@@ -156,11 +169,15 @@ struct snapshot {
             some_have_lifetimes && service < service_count() && service_at(service).lifetimes != nullptr;
         return has_own ? *service_at(service).lifetimes : lifetimes;
     }
-    /// Whether `index` still is the backend that a flow was given.
+    /// Whether `index` still is the backend that a flow was given, and its frontend is sure to be the same.
     [[nodiscard]] bool is_current(std::uint32_t index, std::uint16_t its_generation) const noexcept {
         if (index >= status.size()) return false;
         auto const& now = status[index];
         return now.generation == its_generation && now.in_use;
+    }
+    /// Whether it still has the owner that a flow was given, though flows may have to look up their frontend again.
+    [[nodiscard]] bool is_alive(std::uint32_t index, std::uint16_t its_generation) const noexcept {
+        return index < status.size() && status[index].in_use && status[index].is_same_life(its_generation);
     }
 };
 

@@ -1,0 +1,58 @@
+#pragma once
+
+#include "kubeproxy/flow/tuple.hpp"
+#include "kubeproxy/service/select.hpp"
+#include "kubeproxy/service/snapshot.hpp"
+
+#include <algorithm>
+#include <cstdint>
+
+namespace kubeproxy::inline v0_2 {
+
+/// What has become of the backend and the frontend of a flow.
+enum class flow_standing : std::uint8_t {
+    current, ///< both are as they were
+    moved,   ///< the address and port that the client spoke to belong to another service port now, or to none
+    removed, ///< no slice of the Service contains the backend any more, or the Service is gone
+    drained, ///< the backend has been terminating for longer than the drain time
+};
+
+/// The same with the service and the backend that a packet of the flow counts for: none where their places in the
+/// snapshot may have other owners now.
+struct standing_result {
+    flow_standing what = flow_standing::removed;
+    std::uint32_t service = no_service;
+    std::uint32_t backend = no_backend;
+};
+
+namespace detail {
+
+/// Whether the place is, or was last, that of the endpoint to which such packets go.
+template <ip_version V>
+[[nodiscard]] bool is_backend_of(backend const& b, tuple<V> const& translated) noexcept {
+    if (b.service == no_service || b.address_as<V>() != translated.destination) return false;
+    return b.port == 0 || !has_ports(translated.protocol) || b.port == translated.destination_port;
+}
+
+} // namespace detail
+
+/// For a flow whose backend is_current() does not confirm: looks up what its first packet would meet today.
+template <ip_version O, ip_version T>
+[[nodiscard]] standing_result standing_of(snapshot const& services, tuple<O> const& original,
+                                          tuple<T> const& translated, std::uint32_t backend,
+                                          std::uint16_t generation) noexcept {
+    if (backend >= services.backend_count()) return {};
+    auto const& its_backend = services.backend_at(backend);
+    auto const status = services.status_of(backend);
+    if (!detail::is_backend_of(its_backend, translated)) return {};
+    if (!status.is_same_life(generation)) return {flow_standing::drained, no_service, no_backend};
+    if (!status.in_use) return {};
+    auto const* front =
+        services.frontends<O>().find(original.destination, original.destination_port, original.protocol);
+    bool const is_same = front != nullptr && front->service != no_service &&
+                         services.service_at(front->service).main_place == its_backend.service;
+    if (is_same) return {flow_standing::current, front->service, backend};
+    return {flow_standing::moved, its_backend.service, backend};
+}
+
+} // namespace kubeproxy::inline v0_2

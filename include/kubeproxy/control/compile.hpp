@@ -289,12 +289,7 @@ inline service_entry compiler::entry_for(compiled_port const& port, compiled_ser
 
 /// Where no range is said, from the lowest to the highest that a service has.
 inline void compiler::exclude_node_ports() {
-    auto used = frontends4_.node_ports();
-    auto const of_ipv6 = frontends6_.node_ports();
-    if (used.last == 0)
-        used = of_ipv6;
-    else if (of_ipv6.last != 0)
-        used = {std::min(used.first, of_ipv6.first), std::max(used.last, of_ipv6.last)};
+    auto const used = covering(frontends4_.node_ports(), frontends6_.node_ports());
     auto const reserved = node_->node_ports.value_or(used);
     working_.excluded_ports_first = reserved.first;
     working_.excluded_ports_last = reserved.last;

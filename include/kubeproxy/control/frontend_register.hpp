@@ -98,4 +98,11 @@ class frontend_register {
     std::vector<std::uint32_t> superseded_;
 };
 
+/// The smallest range that contains both; 0 to 0 is none.
+[[nodiscard]] constexpr port_range covering(port_range a, port_range b) noexcept {
+    if (a.last == 0) return b;
+    if (b.last == 0) return a;
+    return {std::min(a.first, b.first), std::max(a.last, b.last)};
+}
+
 } // namespace kubeproxy::inline v0_2

@@ -38,6 +38,7 @@ replace_ku(kubeproxy::controller& control, kubeproxy::node_configuration const& 
         return "line " + std::to_string(result.error->line) + ": " + result.error->reason;
     auto const& wanted = draft.configuration();
     auto next = control.configuration();
+    next.begin_changes(); // of one text
     for (auto const& service : control.configuration().services())
         if (service && kubeproxy::is_ku_vip(*service) && !wanted.find(service->name)) next.remove(service->name);
     for (auto const& service : wanted.services()) {
@@ -47,6 +48,7 @@ replace_ku(kubeproxy::controller& control, kubeproxy::node_configuration const& 
         if (auto const wrong = next.put(*service)) return wrong->text();
     }
     if (auto const wrong = next.set_node(wanted.node())) return wrong->text();
+    next.end_changes();
     control.configuration() = std::move(next);
     control.publish();
     return std::nullopt;

@@ -55,7 +55,7 @@ inline void load_node(kubeproxy::controller& control, std::string const& file) {
     }
 }
 
-/// Services and endpoint slices of all files together. \return a line for each that was refused
+/// Services and endpoint slices of all files, published together. \return a line for each that was refused
 [[nodiscard]] inline std::vector<std::string> load_objects(kubeproxy::controller& control,
                                                            std::span<std::string const> files) {
     kubeproxy::kubernetes_reader reader{control};
@@ -66,8 +66,9 @@ inline void load_node(kubeproxy::controller& control, std::string const& file) {
         while (input.read(buffer.data(), buffer.size()), input.gcount() > 0)
             reader.read({buffer.data(), static_cast<std::size_t>(input.gcount())});
         reader.finish();
-        for (auto const& refused : reader.flush()) lines.push_back(file + ": " + refused.text());
+        for (auto const& refused : reader.take_refusals()) lines.push_back(file + ": " + refused.text());
     }
+    for (auto const& refused : reader.flush()) lines.push_back(files.back() + ": " + refused.text());
     return lines;
 }
 

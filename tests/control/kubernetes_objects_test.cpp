@@ -66,7 +66,7 @@ class cluster {
     [[nodiscard]] service_configuration service(std::string const& name) const {
         auto const found = control_.configuration().find(name);
         EXPECT_NE(found, nullptr) << name;
-        return found ? *found : service_configuration{};
+        return found ? *found : configured_service{};
     }
 
   private:

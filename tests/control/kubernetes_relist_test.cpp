@@ -143,17 +143,19 @@ TEST_F(relist, one_that_breaks_too_is_begun_again) {
 
 TEST_F(relist, a_broken_object_is_there_as_it_was) {
     reader_.begin_relist();
-    EXPECT_EQ(feed(service("a", "10.96.0.1", "0") + slice("x", "a", "10.244.0.1") + slice("y", "a", "10.244.0")),
+    auto broken = slice("y", "a", "10.244.0.9");
+    broken.replace(broken.find("IPv4"), 4, "IPv5");
+    EXPECT_EQ(feed(service("a", "10.96.0.1", "0") + slice("x", "a", "10.244.0.1") + broken),
               (names{"Service ns/a: spec.ports[0].port: 0: a number from 1 to 65535 is wanted",
-                     "EndpointSlice ns/y: endpoints[0].addresses[0]: \"10.244.0\" is no address"}));
+                     "EndpointSlice ns/y: addressType: \"IPv5\": IPv4, IPv6 or FQDN is wanted"}));
     reader_.end_relist();
     reader_.flush();
     EXPECT_EQ(in_force(), names{"ns/a 10.244.0.1 10.244.0.2"});
 }
 
 TEST_F(relist, what_waits_and_what_was_deleted_by_an_event_meanwhile) {
-    EXPECT_EQ(feed(service("rival", "10.96.0.2")).size(), 1u);
-    EXPECT_EQ(reader_.waiting(), 1u);
+    EXPECT_EQ(feed(service("rival", "10.96.0.2")).size(), 2u) << "its port, and the rejection of others";
+    EXPECT_EQ(reader_.contested_services(), 1u);
     reader_.begin_relist();
     feed(service("a", "10.96.0.1") + service("b", "10.96.0.2") + slice("x", "a", "10.244.0.1") +
          slice("z", "gone", "10.244.0.9"));
@@ -162,7 +164,7 @@ TEST_F(relist, what_waits_and_what_was_deleted_by_an_event_meanwhile) {
     reader_.end_relist();
     reader_.flush();
     EXPECT_EQ(in_force(), names{"ns/a 10.244.0.1"});
-    EXPECT_EQ(reader_.waiting(), 0u);
+    EXPECT_EQ(reader_.contested_services(), 0u);
     feed(service("gone", "10.96.0.7"));
     EXPECT_EQ(in_force().back(), "ns/gone 10.244.0.9");
 }

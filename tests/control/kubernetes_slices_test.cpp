@@ -53,7 +53,7 @@ class cluster {
     [[nodiscard]] service_configuration service() {
         auto const found = control_.configuration().find("default/web");
         EXPECT_NE(found, nullptr);
-        return found ? *found : service_configuration{};
+        return found ? *found : configured_service{};
     }
     [[nodiscard]] std::uint64_t publications() const { return control_.current()->generation; }
     [[nodiscard]] controller& control() { return control_; }

@@ -57,6 +57,7 @@ class cluster {
             line += " ->";
             for (auto const& e : v.endpoints)
                 if (e.ring_entries != 0) line += ' ' + to_text(e.address, e.port);
+            for (auto const& claim : v.lost) line += " (lost " + claim + ')';
             all.push_back(std::move(line));
         }
         std::ranges::sort(all);
@@ -65,7 +66,7 @@ class cluster {
     [[nodiscard]] service_configuration service(std::string const& name = "default/web") {
         auto const found = control_.configuration().find(name);
         EXPECT_NE(found, nullptr) << name;
-        return found ? *found : service_configuration{};
+        return found ? *found : configured_service{};
     }
     [[nodiscard]] std::uint64_t publications() const { return control_.current()->generation; }
     [[nodiscard]] kubernetes_reader& reader() { return reader_; }
@@ -165,24 +166,51 @@ TEST(kubernetes, a_slice_may_go_to_another_service) {
     EXPECT_EQ(c.in_force(), (lines{"default/other:80: 10.96.0.2/32 ->", one_service[0]}));
 }
 
-// An address and port that another service has: refused, and taken when it is free.
-TEST(kubernetes, a_service_that_does_not_fit_waits) {
+// The rules are in contested_claims_test.cpp; here it is how the reader reports them.
+TEST(kubernetes, a_service_loses_only_what_another_one_has) {
+    auto const outer = [](std::string const& name, std::string const& ip, std::string const& port) {
+        return service_text(name, R"("clusterIP":")" + ip + R"(","externalIPs":["203.0.113.9"],"ports":[{"port":)" +
+                                      port + "}]");
+    };
     cluster c;
-    EXPECT_EQ(c.feed(web("web", "10.96.0.1") + slice_text("a", "web", pod("10.244.0.1"))), lines{});
-    EXPECT_EQ(c.feed(web("rival", "10.96.0.1") + slice_text("b", "rival", pod("10.244.0.2"))),
-              lines{"Service default/rival: duplicate VIP: 10.96.0.1/32 port 80 tcp is served by default/web"});
-    EXPECT_EQ(c.in_force(), one_service);
-    EXPECT_EQ(c.reader().waiting(), 1u);
-    c.feed(event("MODIFIED", slice_text("b", "rival", pod("10.244.0.3"))));
-    EXPECT_EQ(c.feed(event("DELETED", web("web", "10.96.0.1"))), lines{});
-    EXPECT_EQ(c.in_force(), lines{"default/rival:80: 10.96.0.1/32 -> 10.244.0.3:8080"});
-    EXPECT_EQ(c.reader().waiting(), 0u);
-    c.feed(web("web", "10.96.0.1"));
-    EXPECT_EQ(c.feed(web("rival", "10.96.0.9")), lines{}) << "it moves away";
-    EXPECT_EQ(c.in_force(), (lines{"default/rival:80: 10.96.0.9/32 -> 10.244.0.3:8080", one_service[0]}));
-    EXPECT_EQ(c.feed(web("web", "10.96.0.9")).size(), 1u);
-    EXPECT_EQ(c.in_force(), lines{"default/rival:80: 10.96.0.9/32 -> 10.244.0.3:8080"})
-        << "it asks for what it cannot get, and no more for what it had";
+    EXPECT_EQ(c.feed(outer("web", "10.96.0.1", "80") + slice_text("a", "web", pod("10.244.0.1"))), lines{});
+    EXPECT_EQ(c.feed(outer("rival", "10.96.0.2", "80") + slice_text("b", "rival", pod("10.244.0.2"))),
+              lines{"Service default/rival: 203.0.113.9/32 port 80 tcp is served by default/web"});
+    EXPECT_EQ(c.reader().contested_services(), 1u);
+    EXPECT_EQ(
+        c.in_force(),
+        (lines{"default/rival:80: 10.96.0.2/32 203.0.113.9/32 -> 10.244.0.2:8080 (lost 203.0.113.9/32 port 80 tcp)",
+               "default/web:80: 10.96.0.1/32 203.0.113.9/32 -> 10.244.0.1:8080"}));
+    EXPECT_EQ(c.feed(event("MODIFIED", slice_text("b", "rival", pod("10.244.0.3")))), lines{}) << "reported once";
+    auto const before = c.publications();
+    EXPECT_EQ(c.feed(event("MODIFIED", outer("rival", "10.96.0.2", "80"))), lines{});
+    EXPECT_EQ(c.publications(), before) << "said again as it was";
+    EXPECT_EQ(c.feed(event("DELETED", outer("web", "10.96.0.1", "80"))), lines{});
+    EXPECT_EQ(c.publications(), before + 1) << "in the same publication";
+    EXPECT_EQ(c.in_force(), lines{"default/rival:80: 10.96.0.2/32 203.0.113.9/32 -> 10.244.0.3:8080"});
+    EXPECT_EQ(c.reader().contested_services(), 0u);
+}
+
+// metav1.Time is RFC 3339.
+TEST(kubernetes, creation_times) {
+    using namespace std::chrono;
+    auto const created = [](std::string const& text) {
+        cluster c;
+        auto const object = R"({"kind":"Service","metadata":{"namespace":"default","name":"web","creationTimestamp":)" +
+                            text + R"(},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}})";
+        auto const wrong = c.feed(object);
+        return wrong.empty() ? std::to_string(c.service().created.time_since_epoch().count()) : wrong.front();
+    };
+    EXPECT_EQ(created(R"("1970-01-01T00:00:00Z")"), "0");
+    EXPECT_EQ(created(R"("2024-02-29T12:34:56Z")"), "1709210096"); // date -u -d 2024-02-29T12:34:56Z +%s
+    EXPECT_EQ(created(R"("2024-02-29T14:34:56.789+02:00")"), "1709210096");
+    EXPECT_EQ(created(R"("2024-02-29T07:04:56-05:30")"), "1709210096");
+    EXPECT_EQ(created("null"), std::to_string(sys_seconds::max().time_since_epoch().count())) << "unknown: the newest";
+    for (auto const* bad : {"2023-02-29T12:34:56Z", "2024-02-29 12:34:56Z", "2024-02-29T12:34:56",
+                            "2024-02-29T24:00:00Z", "2024-02-29T12:34:5xZ", "2024-13-01T00:00:00Z", "yesterday", ""})
+        EXPECT_EQ(created('"' + std::string{bad} + '"'), "Service default/web: metadata.creationTimestamp: \"" +
+                                                             std::string{bad} +
+                                                             "\": a time like 2024-05-31T12:00:00Z is wanted");
 }
 
 TEST(kubernetes, in_one_chunk_what_goes_makes_room_for_what_comes) {
@@ -200,10 +228,12 @@ TEST(kubernetes, in_one_chunk_services_may_exchange_their_addresses) {
     EXPECT_EQ(c.feed(web("a", "10.96.0.3") + web("c", "10.96.0.2")), lines{}) << "each wants what the other one has";
     EXPECT_EQ(c.in_force(), (lines{"default/a:80: 10.96.0.3/32 ->", "default/b:80: 10.96.0.4/32 ->",
                                    "default/c:80: 10.96.0.2/32 ->"}));
-    EXPECT_EQ(c.reader().waiting(), 0u);
-    EXPECT_EQ(c.feed(web("a", "10.96.0.4") + web("d", "10.96.0.3") + web("e", "10.96.0.3")),
-              (lines{"Service default/a: duplicate VIP: 10.96.0.4/32 port 80 tcp is served by default/b",
-                     "Service default/e: duplicate VIP: 10.96.0.3/32 port 80 tcp is served by default/d"}));
+    EXPECT_EQ(c.reader().contested_services(), 0u);
+    EXPECT_EQ(c.feed(web("a", "10.96.0.4") + web("e", "10.96.0.3") + web("d", "10.96.0.3")),
+              (lines{"Service default/a: 10.96.0.4/32 port 80 tcp is served by default/b",
+                     "Service default/a: 10.96.0.4/32, all ports is served by default/b",
+                     "Service default/e: 10.96.0.3/32 port 80 tcp is served by default/d",
+                     "Service default/e: 10.96.0.3/32, all ports is served by default/d"}));
 }
 
 TEST(kubernetes, lines_of_ku_are_left_alone) {

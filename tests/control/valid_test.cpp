@@ -58,6 +58,19 @@ INSTANTIATE_TEST_SUITE_P(
                     "10.96.0.0/24 is no single address"},
         broken_case{"two_ports_of_a_name", [](auto& s) { s.ports.push_back(s.ports[0]); }, "default/web:http",
                     "two ports"},
+        broken_case{"two_ports_of_a_number_and_protocol",
+                    [](auto& s) { s.ports.push_back({.name = "b", .protocol = service_protocol::tcp, .port = 80}); },
+                    "default/web", "two ports have the number 80 and the same protocol"},
+        broken_case{"two_ports_of_a_node_port_and_protocol",
+                    [](auto& s) {
+                        s.ports[0].node_port = 30080;
+                        s.ports.push_back(
+                            {.name = "b", .protocol = service_protocol::tcp, .port = 81, .node_port = 30080});
+                    },
+                    "default/web", "two ports have the node port 30080 and the same protocol"},
+        broken_case{"an_address_twice",
+                    [](auto& s) { s.addresses.push_back(at("10.96.0.1", service_address_kind::external_ip)); },
+                    "default/web", "it has the address 10.96.0.1/32 twice"},
         broken_case{"target_without_port",
                     [](auto& s) {
                         s.addresses[0].kind = service_address_kind::vip;
@@ -141,17 +154,38 @@ INSTANTIATE_TEST_SUITE_P(
                          "ends before"}),
     [](auto const& row) { return std::string{row.param.name}; });
 
-TEST(valid_configuration, two_services_cannot_serve_the_same) {
+std::string lost_claims(valid_configuration& configuration) {
+    std::string all;
+    for (auto const& lost : configuration.take_lost_claims()) all += lost.text() + '\n';
+    return all;
+}
+
+TEST(valid_configuration, of_two_services_that_claim_the_same_one_serves_it) {
     valid_configuration configuration;
     ASSERT_FALSE(configuration.put(web("default/a")));
-    auto const wrong = configuration.put(web("default/b"));
-    ASSERT_TRUE(wrong.has_value());
-    EXPECT_EQ(wrong->text(), "default/b: duplicate VIP: 10.96.0.1/32 port 80 tcp is served by default/a");
-    EXPECT_EQ(configuration.service_count(), 1u);
+    ASSERT_FALSE(configuration.put(web("default/b")));
+    EXPECT_EQ(lost_claims(configuration), "default/b: 10.96.0.1/32 port 80 tcp is served by default/a\n"
+                                          "default/b: 10.96.0.1/32, all ports is served by default/a\n");
+    EXPECT_EQ(configuration.service_count(), 2u);
+    EXPECT_EQ(configuration.contested_services(), 1u);
+    auto const a = configuration.find("default/a"), b = configuration.find("default/b");
+    EXPECT_TRUE(a->lost.empty());
+    EXPECT_FALSE(b->lost.empty());
 
     EXPECT_TRUE(configuration.remove("default/a"));
     EXPECT_FALSE(configuration.remove("default/a"));
-    EXPECT_FALSE(configuration.put(web("default/b"))) << "what a removed service had is free again";
+    EXPECT_NE(configuration.find("default/b"), b) << "another object, so that it is compiled again";
+    EXPECT_TRUE(configuration.find("default/b")->lost.empty());
+    EXPECT_EQ(configuration.contested_services(), 0u);
+    EXPECT_EQ(lost_claims(configuration), "");
+}
+
+TEST(valid_configuration, what_is_lost_and_got_back_before_anybody_asks_is_not_reported) {
+    valid_configuration configuration;
+    ASSERT_FALSE(configuration.put(web("default/a")));
+    ASSERT_FALSE(configuration.put(web("default/b")));
+    ASSERT_FALSE(configuration.put(web("default/a", "10.96.0.2")));
+    EXPECT_EQ(lost_claims(configuration), "");
 }
 
 TEST(valid_configuration, node_ports_are_one_space_for_all_services) {
@@ -159,21 +193,31 @@ TEST(valid_configuration, node_ports_are_one_space_for_all_services) {
     auto a = web("default/a", "10.96.0.1"), b = web("default/b", "10.96.0.2"), c = web("default/c", "2001:db8::3");
     a.ports[0].node_port = b.ports[0].node_port = c.ports[0].node_port = 30080;
     ASSERT_FALSE(configuration.put(a));
-    EXPECT_NE(configuration.put(b)->rule.find("node port 30080 tcp is served by default/a"), std::string::npos);
-    EXPECT_FALSE(configuration.put(c)) << "of the other version";
+    ASSERT_FALSE(configuration.put(c)) << "of the other version";
+    EXPECT_EQ(lost_claims(configuration), "");
+    ASSERT_FALSE(configuration.put(b));
+    EXPECT_EQ(lost_claims(configuration), "default/b: node port 30080 tcp is served by default/a\n");
     b.ports[0].protocol = service_protocol::udp;
-    EXPECT_FALSE(configuration.put(b)) << "of another protocol";
+    ASSERT_FALSE(configuration.put(b)) << "of another protocol";
+    EXPECT_EQ(configuration.contested_services(), 0u);
 }
 
-TEST(valid_configuration, a_change_that_is_refused_changes_nothing) {
+TEST(valid_configuration, a_change_that_is_rejected_changes_nothing) {
     valid_configuration configuration;
+    auto const vip = [](std::string name, std::string_view address) {
+        auto s = web(std::move(name), address);
+        s.addresses[0].kind = service_address_kind::vip;
+        return s;
+    };
     ASSERT_FALSE(configuration.put(web("default/a", "10.96.0.1")));
-    ASSERT_FALSE(configuration.put(web("default/b", "10.96.0.2")));
-    auto const before = configuration.find("default/b");
-    ASSERT_TRUE(configuration.put(web("default/b", "10.96.0.1")).has_value());
-    EXPECT_EQ(configuration.find("default/b"), before);
-    EXPECT_TRUE(configuration.put(web("default/c", "10.96.0.2")).has_value()) << "it still has what it had";
-    EXPECT_FALSE(configuration.put(web("default/c", "10.96.0.3")));
+    ASSERT_FALSE(configuration.put(vip("b", "10.96.0.2")));
+    auto const before = configuration.find("b");
+    auto const wrong = configuration.put(vip("b", "10.96.0.1"));
+    ASSERT_TRUE(wrong.has_value()) << "of the ku language";
+    EXPECT_EQ(wrong->text(), "b: duplicate VIP: 10.96.0.1/32 port 80 tcp is served by default/a");
+    EXPECT_EQ(configuration.find("b"), before);
+    EXPECT_TRUE(configuration.put(vip("c", "10.96.0.2")).has_value()) << "it still has what it had";
+    EXPECT_FALSE(configuration.put(vip("c", "10.96.0.3")));
 }
 
 TEST(valid_configuration, a_service_keeps_its_slot) {

@@ -1,16 +1,15 @@
 #pragma once
 
 #include "kubeproxy/control/config.hpp"
-#include "kubeproxy/control/sharded.hpp"
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <forward_list>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -38,7 +37,7 @@ namespace kubeproxy::inline v0_2 {
     }
 }
 
-/// A prefix, port and protocol, or a node port, that only one service can have.
+/// A prefix, port and protocol, or a node port, that only one service can serve.
 struct claim {
     std::optional<ip_prefix> where; ///< none: a node port
     std::uint8_t version = 4;
@@ -66,60 +65,79 @@ struct claim_hash {
     }
 };
 
-/// A claim that somebody else has.
-struct claim_conflict {
+/// Which services have precedence over others that make the same claim.
+enum class claim_rank : std::uint8_t {
+    own_address,  ///< cluster IPs, VIPs of the `ku` language and node ports
+    outer_address ///< load-balancer IPs and external IPs: whoever may create a Service can write any address there
+};
+
+struct ranked_claim {
     claim what;
-    std::uint32_t owner = 0; ///< slot
+    claim_rank rank = claim_rank::own_address;
 };
 
-/// Who has which claim.
-class claim_register {
-  public:
-    /// All claims of the service in this slot, or none and the first that is taken.
-    [[nodiscard]] std::optional<claim_conflict> take(service_configuration const& service, std::uint32_t slot) {
-        auto const wanted = claims_of(service);
-        for (std::size_t i = 0; i < wanted.size(); ++i) {
-            auto const [place, is_new] = table_of(wanted[i]).try_emplace(wanted[i], slot);
-            if (is_new) continue;
-            claim_conflict const conflict{wanted[i], place->second};
-            while (i-- > 0) table_of(wanted[i]).erase(wanted[i]);
-            return conflict;
-        }
-        return std::nullopt;
-    }
-    /// \pre it took them
-    void release(service_configuration const& service) {
-        for (auto const& c : claims_of(service)) table_of(c).erase(c);
-    }
-
-  private:
-    using owners = std::unordered_map<claim, std::uint32_t, claim_hash>;
-
-    [[nodiscard]] owners& table_of(claim const& c) noexcept { return owners_.of(claim_hash{}(c)); }
-    [[nodiscard]] static std::vector<claim> claims_of(service_configuration const& service) {
-        std::vector<claim> all;
-        for (auto const& address : service.addresses) add_claims(all, service, address);
-        for (std::uint8_t const version : {std::uint8_t{4}, std::uint8_t{6}}) add_node_ports(all, service, version);
-        return all;
-    }
-    static void add_claims(std::vector<claim>& all, service_configuration const& service,
-                           service_address const& address) {
-        auto const version = static_cast<std::uint8_t>(version_of(address.where));
-        for (auto const& port : service.ports)
-            for (auto const protocol : protocols_of(port)) all.push_back({address.where, version, protocol, port.port});
-        if (address.kind == service_address_kind::cluster_ip) all.push_back({address.where, version, 0, 0});
-    }
-    static void add_node_ports(std::vector<claim>& all, service_configuration const& service, std::uint8_t version) {
-        auto const of_version = [version](service_address const& a) { return version_of(a.where) == version; };
-        if (!std::ranges::any_of(service.addresses, of_version)) return;
-        for (auto const& port : service.ports) {
-            if (port.node_port == 0) continue;
-            for (auto const protocol : protocols_of(port))
-                all.push_back({std::nullopt, version, protocol, port.node_port});
-        }
-    }
-
-    sharded<owners> owners_;
+/// A service as a configuration has it, with those of its claims that another service serves.
+struct configured_service : service_configuration {
+    std::forward_list<claim> lost{}; ///< almost always empty, so it takes one pointer only
 };
+
+[[nodiscard]] inline bool is_lost(configured_service const& service, claim const& c) noexcept {
+    return !service.lost.empty() && std::ranges::find(service.lost, c) != service.lost.end();
+}
+
+/// Whether `ku` lines made the service.
+[[nodiscard]] inline bool is_of_ku(service_configuration const& service) noexcept {
+    return !service.addresses.empty() && service.addresses.front().kind == service_address_kind::vip;
+}
+
+[[nodiscard]] constexpr claim_rank rank_of(service_address_kind kind) noexcept {
+    switch (kind) {
+    case service_address_kind::vip:
+    case service_address_kind::cluster_ip: break;
+    case service_address_kind::load_balancer_ip:
+    case service_address_kind::external_ip: return claim_rank::outer_address;
+    }
+    return claim_rank::own_address;
+}
+
+/// \pre the service makes the claim
+[[nodiscard]] inline claim_rank rank_of(service_configuration const& service, claim const& c) noexcept {
+    for (auto const& address : service.addresses)
+        if (c.where && address.where == *c.where) return rank_of(address.kind);
+    return claim_rank::own_address;
+}
+
+namespace detail {
+
+/// A cluster IP is claimed without a port, too, because it rejects packets to all other ports.
+inline void add_claims(std::vector<ranked_claim>& all, service_configuration const& service,
+                       service_address const& address) {
+    auto const version = static_cast<std::uint8_t>(version_of(address.where));
+    auto const rank = rank_of(address.kind);
+    for (auto const& port : service.ports)
+        for (auto const protocol : protocols_of(port))
+            all.push_back({{address.where, version, protocol, port.port}, rank});
+    if (address.kind == service_address_kind::cluster_ip) all.push_back({{address.where, version, 0, 0}, rank});
+}
+
+inline void add_node_ports(std::vector<ranked_claim>& all, service_configuration const& service, std::uint8_t version) {
+    auto const of_version = [version](service_address const& a) { return version_of(a.where) == version; };
+    if (!std::ranges::any_of(service.addresses, of_version)) return;
+    for (auto const& port : service.ports) {
+        if (port.node_port == 0) continue;
+        for (auto const protocol : protocols_of(port))
+            all.push_back({{std::nullopt, version, protocol, port.node_port}, claim_rank::own_address});
+    }
+}
+
+} // namespace detail
+
+/// Everything that the service claims: no claim is there twice, as check_service() sees to that.
+[[nodiscard]] inline std::vector<ranked_claim> claims_of(service_configuration const& service) {
+    std::vector<ranked_claim> all;
+    for (auto const& address : service.addresses) detail::add_claims(all, service, address);
+    for (std::uint8_t const version : {std::uint8_t{4}, std::uint8_t{6}}) detail::add_node_ports(all, service, version);
+    return all;
+}
 
 } // namespace kubeproxy::inline v0_2

@@ -42,7 +42,7 @@ struct compiled_service {
 /// changed is compiled, and snapshots share the rest:
 ///
 ///     configuration --pages of slots, slots--> service changed? --> its ports --> targets --> rings, its pages
-///                                   addresses or ports changed? --> its frontends, their shards
+///                                   addresses, ports, lost claims changed? --> its frontends, their shards
 ///     working snapshot --copy of the tables of pages and shards, and of the backends' status--> the next snapshot
 ///
 /// A changed node compiles everything anew. With `ku set interface` every snapshot costs what all backends have.
@@ -86,7 +86,7 @@ class compiler {
     [[nodiscard]] std::vector<std::size_t> changed_slots(valid_configuration::slots const& next,
                                                          valid_configuration::slots const& seen, node_is node) const;
     void ask_those_that_lost(std::span<std::size_t const> changed);
-    void withdraw(compiled_service& compiled, service_configuration const* next);
+    void withdraw(compiled_service& compiled, configured_service const* next);
     void update(compiled_service& compiled, shared_service const& next);
     [[nodiscard]] static bool is_same_service(service_configuration const& before,
                                               service_configuration const* next) noexcept;
@@ -182,7 +182,7 @@ inline std::vector<std::size_t> compiler::changed_slots(valid_configuration::slo
 }
 
 /// Takes back the frontends that the next version has not, and a service that is another one now.
-inline void compiler::withdraw(compiled_service& compiled, service_configuration const* next) {
+inline void compiler::withdraw(compiled_service& compiled, configured_service const* next) {
     if (compiled.source == nullptr) return;
     bool const stays = is_same_service(*compiled.source, next);
     if (compiled.is_announced && !(stays && same_frontends(*compiled.source, *next))) {

@@ -104,6 +104,9 @@ struct service_configuration {
     std::uint32_t ring_size = 0;              ///< at least so many entries; 0: by the number of endpoints
     std::vector<ip_prefix> source_ranges{};   ///< loadBalancerSourceRanges; empty: everybody
     std::optional<timeouts> lifetimes{};      ///< none: the node's
+    /// metadata.creationTimestamp: of Services that are read together, the oldest one gets an address and port that
+    /// several claim. An unknown time is max(), so that such a Service counts as the newest.
+    std::chrono::sys_seconds created = std::chrono::sys_seconds::max();
 
     [[nodiscard]] friend bool operator==(service_configuration const&, service_configuration const&) = default;
 };

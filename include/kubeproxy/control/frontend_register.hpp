@@ -17,9 +17,10 @@ namespace kubeproxy::inline v0_2 {
 /// Keeps an index of frontends as services come and go. Costs what the service has, and what the node has addresses for
 /// node ports.
 ///
-/// Addresses are told apart by the configuration, and so are node ports, but one of each may be the same address and
-/// port, and a range of services may be the prefix of one. Then the service's address counts before a node port, as in
-/// kube-proxy's nftables mode, and either before the range. What stands back comes into force when the other goes.
+/// The configuration decides which of several services serves an address and port or a node port (claim_register). But
+/// a cluster IP, or a service's own external IP, may be an address of the node and have the number of a node port, and
+/// a range of services may be the prefix of one service. Then the service's address has precedence over the node port,
+/// as in kube-proxy's nftables mode, and both over the range. When the first one is removed, the next one is served.
 template <ip_version V>
 class frontend_register {
   public:
@@ -32,7 +33,7 @@ class frontend_register {
         for (auto const& range : ranges_) static_cast<void>(index.insert(drop_others(range)));
     }
 
-    void add(frontend_index<V>& index, service_configuration const& service, std::span<compiled_port const> ports) {
+    void add(frontend_index<V>& index, configured_service const& service, std::span<compiled_port const> ports) {
         for (auto const& f : frontends_of<V>(service, ports)) {
             if (index.insert(f)) continue;
             if (auto const* other = index.at(f.vip, f.port, f.protocol); other != nullptr) note_superseded(*other);
@@ -45,7 +46,7 @@ class frontend_register {
         }
     }
     /// \pre it was added with these ports
-    void remove(frontend_index<V>& index, service_configuration const& service, std::span<compiled_port const> ports) {
+    void remove(frontend_index<V>& index, configured_service const& service, std::span<compiled_port const> ports) {
         for (auto const& p : node_ports_of(service, ports, V::number)) {
             node_ports_.erase({p.port, p.protocol});
             for (auto const& address : serving_node_ports_) erase_equal(index, at_node(address, p));

@@ -51,8 +51,9 @@ struct compiled_port {
 }
 
 /// Whether both have the same frontends, given the same places.
-[[nodiscard]] inline bool same_frontends(service_configuration const& a, service_configuration const& b) {
-    return a.addresses == b.addresses && a.ports == b.ports && has_guarded_addresses(a) == has_guarded_addresses(b);
+[[nodiscard]] inline bool same_frontends(configured_service const& a, configured_service const& b) {
+    return a.addresses == b.addresses && a.ports == b.ports && a.lost == b.lost &&
+           has_guarded_addresses(a) == has_guarded_addresses(b);
 }
 
 namespace detail {
@@ -68,31 +69,34 @@ namespace detail {
 }
 
 template <ip_version V>
-void add_address(std::vector<frontend<V>>& all, service_address const& address, service_port const& port,
+void add_address(std::vector<frontend<V>>& all, configured_service const& service, service_address const& address,
                  compiled_port const& compiled) {
+    auto const& port = service.ports[compiled.position];
     auto const* where = std::get_if<prefix<V>>(&address.where);
     if (where == nullptr) return;
     bool const guarded = address.kind == service_address_kind::load_balancer_ip && compiled.guarded != no_service;
-    for (auto const protocol : protocols_of(port))
+    for (auto const protocol : protocols_of(port)) {
+        if (is_lost(service, {address.where, V::number, protocol, port.port})) continue;
         all.push_back(
             {*where, port.port, protocol, kind_of(address.kind), guarded ? compiled.guarded : compiled.service});
+    }
 }
 
 } // namespace detail
 
-/// Where clients of version V find this service, beside its node ports.
+/// Where clients of version V find this service, beside its node ports: not where another service has its claim.
 template <ip_version V>
-[[nodiscard]] std::vector<frontend<V>> frontends_of(service_configuration const& service,
+[[nodiscard]] std::vector<frontend<V>> frontends_of(configured_service const& service,
                                                     std::span<compiled_port const> ports) {
     std::vector<frontend<V>> all;
     for (auto const& compiled : ports) {
         if (compiled.client_version != V::number) continue;
-        for (auto const& address : service.addresses)
-            detail::add_address(all, address, service.ports[compiled.position], compiled);
+        for (auto const& address : service.addresses) detail::add_address(all, service, address, compiled);
     }
     for (auto const& address : service.addresses)
         if (auto const* where = std::get_if<prefix<V>>(&address.where);
-            where != nullptr && address.kind == service_address_kind::cluster_ip)
+            where != nullptr && address.kind == service_address_kind::cluster_ip &&
+            !is_lost(service, {address.where, V::number, 0, 0}))
             all.push_back({*where, 0, 0, frontend_kind::reject_others, no_service});
     return all;
 }
@@ -113,13 +117,15 @@ struct node_port {
     std::uint32_t service = no_service;
 };
 
-[[nodiscard]] inline std::vector<node_port> node_ports_of(service_configuration const& service,
-                                                          std::span<compiled_port const> ports, unsigned version) {
+[[nodiscard]] inline std::vector<node_port> node_ports_of(configured_service const& service,
+                                                          std::span<compiled_port const> ports, std::uint8_t version) {
     std::vector<node_port> all;
     for (auto const& compiled : ports) {
         auto const& port = service.ports[compiled.position];
         if (compiled.client_version != version || port.node_port == 0) continue;
-        for (auto const protocol : protocols_of(port)) all.push_back({port.node_port, protocol, compiled.service});
+        for (auto const protocol : protocols_of(port))
+            if (!is_lost(service, {std::nullopt, version, protocol, port.node_port}))
+                all.push_back({port.node_port, protocol, compiled.service});
     }
     return all;
 }

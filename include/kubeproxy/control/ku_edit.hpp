@@ -60,7 +60,9 @@ class ku_edit {
     std::map<std::string, service_configuration> changed_; ///< services whose pods are being changed
 };
 
+/// The lines are one change, so that a VIP can be deleted and defined anew though a Kubernetes Service waits for it.
 inline ku_edit::ku_edit(valid_configuration base) : next_{std::move(base)} {
+    next_.begin_changes();
     for (auto const& service : next_.services()) {
         if (service && is_ku_vip(*service)) vips_.emplace(service->addresses.front().where, service->name);
     }
@@ -232,6 +234,7 @@ inline std::vector<endpoint>& ku_edit::pods_of(std::string const& name) {
 inline valid_configuration ku_edit::finish() && {
     for (auto& [name, service] : changed_)
         if (auto const wrong = next_.put(std::move(service))) throw ku_error{wrong->text()};
+    next_.end_changes();
     return std::move(next_);
 }
 

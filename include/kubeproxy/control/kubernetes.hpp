@@ -23,7 +23,8 @@
 /// Opt-in: needs Boost.JSON, to be linked.
 namespace kubeproxy::inline v0_2 {
 
-/// What was not taken, and why. Everything else goes on.
+/// What was not taken, and why: a whole object, or an address and port that a Service lost to another one. Everything
+/// else goes on.
 struct kubernetes_refusal {
     std::string kind{};  ///< "Service"; empty: the text is no JSON
     std::string name{};  ///< "default/web", as far as it could be read
@@ -51,8 +52,9 @@ struct kubernetes_counters {
 /// Keeps a controller's configuration as the cluster's objects say.
 ///
 /// Reads objects, Lists, arrays and watch events ({"type":"ADDED","object":…}), one behind the other, in bytes cut
-/// anywhere. An object replaces the one of its kind and name. A broken object is refused and changes nothing; one that
-/// wants what another one has (the same address and port) waits until that is free. See json_stream for broken text.
+/// anywhere. An object replaces the one of its kind and name. A broken object is refused and changes nothing. A Service
+/// that claims the same address and port as another one is served everywhere else, and is reported once with the other
+/// one's name (see claim_register for the order). See json_stream for broken text.
 ///
 /// A list only adds and replaces, for nobody can tell whether it is of all namespaces and kinds. begin_relist() and
 /// end_relist() say that what came between them is all there is.
@@ -94,8 +96,10 @@ class kubernetes_reader {
             refuse({.kind = "Service", .name = name, .reason = wrong.rule});
         });
         if (changed || control_->current() == nullptr) control_->publish();
-        return std::exchange(refusals_, {});
+        return take_refusals();
     }
+    /// What was refused since the last call, before anything is published.
+    std::vector<kubernetes_refusal> take_refusals() { return std::exchange(refusals_, {}); }
     /// Reads and publishes: for a watch stream, whose bytes come when something has changed.
     std::vector<kubernetes_refusal> feed(std::string_view bytes) {
         read(bytes);
@@ -103,8 +107,10 @@ class kubernetes_reader {
     }
 
     [[nodiscard]] kubernetes_counters const& counters() const noexcept { return counters_; }
-    /// Services that wait for what others have.
-    [[nodiscard]] std::size_t waiting() const noexcept { return cluster_.refused(); }
+    /// Services that claim an address and port, or a node port, that another service serves.
+    [[nodiscard]] std::size_t contested_services() const noexcept {
+        return control_->configuration().contested_services();
+    }
 
   private:
     enum class change : std::uint8_t { put, remove };

@@ -6,8 +6,6 @@
 #include "kubeproxy/control/valid.hpp"
 
 #include <algorithm>
-#include <cstddef>
-#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -20,9 +18,9 @@ namespace kubeproxy::inline v0_2 {
 
 /// Services and their slices, joined: they come in any order, and go in any order.
 ///
-///     put, remove -> staged_ -- commit() --> the configuration    Services that fit, with their slices
-///                      ^                 \-> aside_               slices without a Service; Services that do not fit
-///                      \-- when they are touched again, or something that they may have waited for has changed
+///     put, remove -> staged_ -- commit() --> the configuration    Services with their slices
+///                      ^                 \-> aside_               slices without a Service; rejected Services
+///                      \-- when they are touched again
 ///
 /// What is in force is held by the configuration alone: there is one copy of each endpoint.
 class kubernetes_cluster {
@@ -73,16 +71,11 @@ class kubernetes_cluster {
         owners_.erase(owner);
     }
 
-    /// Brings what changed into force. A Service that does not fit beside the others is given to on_refusal(name,
-    /// config_error), serves no more, and is tried again whenever others give something up.
-    /// \return whether the configuration has changed
+    /// Brings everything that has changed into force at the same time. on_refusal(name, config_error) is called for
+    /// each Service that breaks a rule together with its slices, which is no longer served, and for each address and
+    /// port that a Service loses to another one. \return whether the configuration has changed
     template <class OnRefusal>
     bool commit(OnRefusal&& on_refusal);
-
-    /// Services that do not fit beside others.
-    [[nodiscard]] std::size_t refused() const noexcept {
-        return static_cast<std::size_t>(std::ranges::count_if(aside_, [](auto const& a) { return a.second.is_there; }));
-    }
 
   private:
     struct joined {
@@ -91,16 +84,12 @@ class kubernetes_cluster {
     };
     using entries = std::map<std::string, joined>;
 
-    /// What has a VIP of the `ku` language is not the cluster's.
-    [[nodiscard]] static bool is_of_cluster(service_configuration const& service) noexcept {
-        return !service.addresses.empty() && service.addresses.front().kind != service_address_kind::vip;
-    }
     /// A Service of this name was put and not removed, whether it is in force or not.
     [[nodiscard]] bool is_there(std::string const& name) const {
         for (auto const* entries_of : {&staged_, &aside_})
             if (auto const known = entries_of->find(name); known != entries_of->end()) return known->second.is_there;
         auto const in_force = in_force_->find(name);
-        return in_force != nullptr && is_of_cluster(*in_force);
+        return in_force != nullptr && !is_of_ku(*in_force);
     }
     [[nodiscard]] joined& stage(std::string const& name);
     void drop_slice(std::string const& service, std::string const& name) {
@@ -108,12 +97,11 @@ class kubernetes_cluster {
         std::erase_if(owner.slices, [&](endpoint_slice const& s) { return s.name == name; });
         forget_unused_former_ports(owner);
     }
-    void leave(std::string const& name);
+    void leave(std::string const& name) { changed_ = in_force_->remove(name) || changed_; }
     void set_aside(std::string const& name, joined&& entry) {
         if (entry.is_there || !entry.service.slices.empty()) aside_.insert_or_assign(name, std::move(entry));
     }
     [[nodiscard]] std::optional<config_error> enter(joined const& entry);
-    void enter_what_fits(std::vector<std::string>& names);
 
     valid_configuration* in_force_;
     entries staged_;
@@ -121,13 +109,12 @@ class kubernetes_cluster {
     std::vector<std::string> order_;                      ///< of staged_, as they came
     std::unordered_map<std::string, std::string> owners_; ///< slice -> service
     bool changed_ = false;                                ///< the configuration has
-    bool gave_up_ = false;                                ///< a Service went, or has other addresses now
 };
 
 inline std::vector<std::string> kubernetes_cluster::services() const {
     std::vector<std::string> all;
     for (auto const& service : in_force_->services())
-        if (service != nullptr && is_of_cluster(*service)) all.push_back(service->name);
+        if (service != nullptr && !is_of_ku(*service)) all.push_back(service->name);
     for (auto const* entries_of : {&staged_, &aside_})
         for (auto const& [name, entry] : *entries_of) all.push_back(name);
     std::ranges::sort(all);
@@ -149,58 +136,30 @@ inline kubernetes_cluster::joined& kubernetes_cluster::stage(std::string const& 
     return entry;
 }
 
-inline void kubernetes_cluster::leave(std::string const& name) {
-    if (!in_force_->remove(name)) return;
-    changed_ = gave_up_ = true;
-}
-
 /// What is said again as it was is no change.
 inline std::optional<config_error> kubernetes_cluster::enter(joined const& entry) {
     auto const before = in_force_->find(entry.service.name);
     if (before != nullptr && *before == entry.service) return std::nullopt;
-    bool const moves =
-        before != nullptr && (before->addresses != entry.service.addresses || before->ports != entry.service.ports);
     if (auto wrong = in_force_->put(entry.service)) return wrong;
     changed_ = true;
-    gave_up_ = gave_up_ || moves;
     return std::nullopt;
-}
-
-/// Leaves those that do not fit. One may ask for what another one gives up behind it, so that this goes on as long as
-/// somebody enters.
-inline void kubernetes_cluster::enter_what_fits(std::vector<std::string>& names) {
-    for (std::size_t before = names.size() + 1; names.size() < before;) {
-        before = names.size();
-        std::vector<std::string> left;
-        for (auto& name : names)
-            if (enter(staged_.at(name))) left.push_back(std::move(name));
-        names = std::move(left);
-    }
 }
 
 template <class OnRefusal>
 bool kubernetes_cluster::commit(OnRefusal&& on_refusal) {
-    std::vector<std::string> coming;
-    for (auto const& name : order_) // first what goes: what comes may need its place
-        if (auto& entry = staged_.at(name); entry.is_there) {
-            coming.push_back(name);
-        } else {
-            leave(name);
-            set_aside(name, std::move(entry));
-        }
-    enter_what_fits(coming);
-    for (auto const& name : coming) leave(name); // two may want what the other one has
-    for (auto const& name : coming)
-        if (auto const wrong = enter(staged_.at(name))) {
-            on_refusal(name, *wrong);
-            set_aside(name, std::move(staged_.at(name)));
-        }
+    in_force_->begin_changes();
+    for (auto const& name : order_) {
+        auto& entry = staged_.at(name);
+        auto const wrong = entry.is_there ? enter(entry) : std::nullopt;
+        if (entry.is_there && !wrong) continue;
+        leave(name);
+        if (wrong) on_refusal(name, *wrong);
+        set_aside(name, std::move(entry));
+    }
+    in_force_->end_changes();
+    for (auto const& lost : in_force_->take_lost_claims()) on_refusal(lost.subject, lost);
     staged_.clear();
     order_ = std::vector<std::string>{}; // with its memory: the first time it is the whole cluster
-    // What was refused has told why; a second refusal says nothing new. Those that enter give nothing up.
-    if (std::exchange(gave_up_, false))
-        std::erase_if(aside_,
-                      [this](auto const& waiting) { return waiting.second.is_there && !enter(waiting.second); });
     return std::exchange(changed_, false);
 }
 

@@ -155,6 +155,7 @@ inline void read_spec(service_configuration& service, boost::json::object const&
     service.addresses = detail::addresses_of(object, *spec);
     if (service.addresses.empty()) return std::nullopt;
     inside("spec", [&] { detail::read_spec(service, *spec, type); });
+    service.created = creation_time_of(object);
     return service;
 }
 

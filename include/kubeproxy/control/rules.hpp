@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kubeproxy/control/claims.hpp"
 #include "kubeproxy/control/config.hpp"
 #include "kubeproxy/service/maglev.hpp"
 #include "kubeproxy/wire/embedded_address.hpp"
@@ -69,6 +70,26 @@ inline constexpr std::uint32_t longest_affinity = 86400;
     return std::nullopt;
 }
 
+/// A packet must not meet two ports of the same service.
+[[nodiscard]] inline broken_rule check_claims(service_configuration const& service) {
+    auto const share_protocol = [](service_port const& a, service_port const& b) {
+        return std::ranges::find_first_of(protocols_of(a), protocols_of(b)) != protocols_of(a).end();
+    };
+    auto const& [addresses, ports] = std::tie(service.addresses, service.ports);
+    for (auto a = addresses.begin(); a != addresses.end(); ++a)
+        if (std::ranges::find(std::next(a), addresses.end(), a->where, &service_address::where) != addresses.end())
+            return "it has the address " + to_text(a->where) + " twice";
+    for (auto a = ports.begin(); a != ports.end(); ++a)
+        for (auto b = std::next(a); b != ports.end(); ++b) {
+            if (!share_protocol(*a, *b)) continue;
+            if (a->port == b->port)
+                return "two ports have the number " + std::to_string(a->port) + " and the same protocol";
+            if (a->node_port != 0 && a->node_port == b->node_port)
+                return "two ports have the node port " + std::to_string(a->node_port) + " and the same protocol";
+        }
+    return std::nullopt;
+}
+
 [[nodiscard]] inline broken_rule check_slice(service_configuration const& service, endpoint_slice const& slice) {
     for (auto const& p : slice.ports)
         if (p.port == 0) return slice.name + ": port \"" + p.name + "\" is 0 (an endpoint's port is 1..65535)";
@@ -112,6 +133,7 @@ inline constexpr std::uint32_t longest_affinity = 86400;
         if (auto wrong = check_address(a)) return of_service(wrong);
     for (auto const& p : service.ports)
         if (auto wrong = check_port(service, p)) return config_error{report_name(service, p), *wrong};
+    if (auto wrong = check_claims(service)) return of_service(wrong);
     for (auto const& slice : service.slices)
         if (auto wrong = check_slice(service, slice)) return of_service(wrong);
     if (auto wrong = check_numbers(service)) return of_service(wrong);

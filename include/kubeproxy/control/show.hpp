@@ -31,6 +31,7 @@ struct service_view {
     unsigned client_version = 4;
     unsigned pod_version = 4;
     service_port port{};
+    std::vector<std::string> lost{}; ///< what another service serves instead: "203.0.113.9/32 port 80 tcp"
     std::size_t ring_size = 0;
     traffic counted{};
     std::vector<endpoint_view> endpoints{};
@@ -73,10 +74,22 @@ inline void add_endpoints(service_view& view, service_configuration const& servi
     if (ring) add_ring_entries(view, *ring, places);
 }
 
+/// Of this port; a cluster IP's claim to reject packets to all other ports is none of them.
+[[nodiscard]] inline std::vector<std::string> lost_by(configured_service const& service, service_port const& port,
+                                                      unsigned client_version) {
+    std::vector<std::string> all;
+    auto const protocols = protocols_of(port);
+    for (auto const& c : service.lost)
+        if (c.version == client_version && c.port == (c.where ? port.port : port.node_port) &&
+            std::ranges::find(protocols, c.protocol) != protocols.end())
+            all.push_back(c.text());
+    return all;
+}
+
 } // namespace detail
 
 /// One service port, as it was compiled last.
-[[nodiscard]] inline service_view view_of(service_configuration const& service, compiled_port const& compiled,
+[[nodiscard]] inline service_view view_of(configured_service const& service, compiled_port const& compiled,
                                           node_configuration const& node, snapshot const& services,
                                           service_source const& source) {
     service_view view{.port = service.ports[compiled.position]};
@@ -85,6 +98,7 @@ inline void add_endpoints(service_view& view, service_configuration const& servi
     view.pod_version = pod_version(service.pods, compiled.client_version);
     for (auto const& a : service.addresses)
         if (version_of(a.where) == compiled.client_version) view.addresses.push_back(a);
+    view.lost = detail::lost_by(service, view.port, view.client_version);
     view.counted = source.service_traffic(compiled.service);
     if (compiled.guarded != no_service) view.counted += source.service_traffic(compiled.guarded);
     detail::add_endpoints(view, service, compiled, node, services, source);

@@ -37,6 +37,11 @@ inline void write(json_text& out, service_view const& v) {
     out.member("pod_version", std::uint64_t{v.pod_version}).member("protocol", protocol_text(v.port));
     out.member("port", std::uint64_t{v.port.port}).member("target_port", std::uint64_t{v.port.target_port});
     out.member("node_port", std::uint64_t{v.port.node_port}).member("ring_size", std::uint64_t{v.ring_size});
+    if (!v.lost.empty()) {
+        out.key("served_by_others").begin_array();
+        for (auto const& claim : v.lost) out.value(claim);
+        out.end_array();
+    }
     write(out, v.counted);
     out.key("endpoints").begin_array();
     for (auto const& e : v.endpoints) write(out, e, v.ring_size);

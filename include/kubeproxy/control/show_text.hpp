@@ -129,7 +129,9 @@ class text_table {
     std::string text;
     for (auto const& v : views) {
         if (!text.empty()) text += '\n';
-        text += services_text({&v, 1}) + endpoints_text(v);
+        text += services_text({&v, 1});
+        for (auto const& claim : v.lost) text += "  another service serves " + claim + '\n';
+        text += endpoints_text(v);
     }
     return text;
 }

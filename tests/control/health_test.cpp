@@ -75,5 +75,20 @@ TEST(health, a_dual_stack_service_has_an_answer_for_each_family) {
                                        {32001, "a/dual", 2, 4}, {32001, "a/dual", 1, 6}, {32002, "a/single", 1, 6}}));
 }
 
+// Kubernetes#135266: of two entries of one address, the one that is not terminating counts, wherever it stands.
+TEST(health, a_pod_whose_address_is_reused_counts_as_its_better_entry) {
+    auto old_pod = at("10.244.0.1", true, false);
+    old_pod.terminating = true;
+    auto const count = [&](endpoint const& one, endpoint const& other) {
+        return local_endpoints(service("a/web", "10.96.0.1", 32001, {{"1", {}, {one}}, {"2", {}, {other}}}), 4,
+                               {.name = "here"});
+    };
+    auto const new_pod = at("10.244.0.1", true), elsewhere = at("10.244.0.1", false);
+    EXPECT_EQ(count(old_pod, new_pod), 1u);
+    EXPECT_EQ(count(new_pod, old_pod), 1u);
+    EXPECT_EQ(count(old_pod, elsewhere), 0u);
+    EXPECT_EQ(count(elsewhere, old_pod), 0u);
+}
+
 } // namespace
 } // namespace kubeproxy

@@ -105,6 +105,15 @@ class packet_path {
     /// Every 100 ms or so, also when nothing comes: neighbours that do not answer, flows that have expired.
     void tick(time now) {
         router_.tick(now);
+        proxy_.tick(
+            now, [&](tap_packet& p, kubeproxy::outcome const& o) { router_.settle(p, o, now); },
+            [&](std::size_t size) -> tap_packet* {
+                auto packet = pool_.take(size, 0, packet_origin::router);
+                if (!packet || spares_.size() == most_spares) return nullptr;
+                ++counters_.made;
+                return &spares_.emplace_back(std::move(packet));
+            });
+        spares_.clear();
         run_errors(now);
     }
     /// What a neighbour told another worker.

@@ -131,7 +131,10 @@ inline void model::go_on(subject const& s, comparison& seen) {
     if (!found) return without_flow(s, seen);
     if (s.flaw != drop_reason::none) return seen.want_verdict(verdict::drop(s.flaw));
     if (is_reset && s.r.what == kind::ports && !s.r.is_fragment() && what != event::rst) {
-        if (found.what->is_over()) return refuse_removed(s, seen);
+        if (found.what->is_over()) {
+            found.what->tcp.tell(found.from);
+            return refuse_removed(s, seen);
+        }
         auto const reset = as_reset(s.packet, s.r);
         return follow({reset, s.r, s.key, s.flaw}, event::rst, found, seen);
     }

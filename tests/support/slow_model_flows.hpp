@@ -56,6 +56,7 @@ class tcp_life {
                                        : stage::joined} {}
 
     void take(event e, side from) {
+        if (stage_ == stage::told) return;
         bool const is_syn = e == event::syn || e == event::syn_ack;
         if (e == event::rst) {
             if (is_over()) return;
@@ -73,12 +74,18 @@ class tcp_life {
             finished_.insert(from);
         }
     }
+    /// One end got the reset that the other seemed to send; now that one is answered with one.
+    void tell(side from) {
+        if (stage_ == stage::reset && from == reset_by_) stage_ = stage::told;
+    }
     [[nodiscard]] bool is_asked() const { return stage_ == stage::asked; }
-    [[nodiscard]] bool is_over() const { return stage_ == stage::reset || finished_.size() == 2; }
+    [[nodiscard]] bool is_over() const {
+        return stage_ == stage::reset || stage_ == stage::told || finished_.size() == 2;
+    }
     [[nodiscard]] bool is_open() const { return stage_ == stage::open && finished_.size() < 2; }
 
   private:
-    enum class stage { asked, answered, joined, open, reset };
+    enum class stage { asked, answered, joined, open, reset, told };
     void open(event e, side from) {
         stage_ = stage::open;
         finished_.clear();

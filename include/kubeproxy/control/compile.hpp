@@ -61,6 +61,7 @@ class compiler {
     /// What compile() made last, but with the end of these backends' flows. \pre they are in use
     [[nodiscard]] std::unique_ptr<snapshot const> end_flows(std::span<std::uint32_t const> backends) {
         for (auto const place : backends) working_.status[place].begin_life();
+        ++working_.reset_epoch;
         ++working_.generation;
         return std::make_unique<snapshot const>(working_);
     }
@@ -126,6 +127,7 @@ inline std::unique_ptr<snapshot const> compiler::compile(valid_configuration con
     for (auto const slot : changed) update(compiled_[slot], in(slot));
     ask_those_that_lost(changed);
     if (node == node_is::another) places_.ask_all_again();
+    if ((places_.take_released() || node == node_is::another) && working_.resets_removed) ++working_.reset_epoch;
     seen_ = slots;
     exclude_node_ports();
     set_returns(working_, node_->interfaces);
@@ -133,14 +135,12 @@ inline std::unique_ptr<snapshot const> compiler::compile(valid_configuration con
     return std::make_unique<snapshot const>(working_);
 }
 
-/// Services that may have lost frontends to others: their pair was taken over, or a part of their prefix or ports was.
 inline void compiler::ask_those_that_lost(std::span<std::size_t const> changed) {
     for (auto const service : frontends4_.take_superseded()) places_.ask_again_of(service);
     for (auto const service : frontends6_.take_superseded()) places_.ask_again_of(service);
     for (auto const slot : changed) {
         coverable_.erase(slot);
-        auto const& source = compiled_[slot].source;
-        if (source != nullptr && is_coverable(*source)) coverable_.insert(slot);
+        if (is_coverable(compiled_[slot].source.get())) coverable_.insert(slot);
     }
     if (!std::exchange(has_announced_, false)) return;
     for (auto const slot : coverable_)

@@ -102,12 +102,14 @@ template <ip_version V>
 }
 
 /// Whether another service's frontends may cover a part of what this one's do: it serves a prefix or all ports.
-[[nodiscard]] inline bool is_coverable(service_configuration const& service) noexcept {
+/// Null: there is none.
+[[nodiscard]] inline bool is_coverable(service_configuration const* service) noexcept {
+    if (service == nullptr) return false;
     auto const is_prefix = [](service_address const& a) {
         return std::visit([]<ip_version V>(prefix<V> const& p) { return p.length < address_bits<V>; }, a.where);
     };
     auto const is_every_port = [](service_port const& p) { return p.port == 0; };
-    return std::ranges::any_of(service.addresses, is_prefix) || std::ranges::any_of(service.ports, is_every_port);
+    return std::ranges::any_of(service->addresses, is_prefix) || std::ranges::any_of(service->ports, is_every_port);
 }
 
 /// A node port and who serves it.

@@ -60,6 +60,8 @@ class placement {
     /// Makes these the backends of the port; those that it had before keep their places.
     void place_targets(compiled_port& port, std::span<target const> targets);
 
+    /// Whether backends were removed since the last call.
+    [[nodiscard]] bool take_released() noexcept { return std::exchange(has_released_, false); }
     /// Places that got a new owner since settle().
     [[nodiscard]] std::span<std::uint32_t const> renewed_services() const noexcept { return services_.renewed(); }
     [[nodiscard]] std::span<std::uint32_t const> renewed_backends() const noexcept { return backends_.renewed(); }
@@ -82,6 +84,7 @@ class placement {
     snapshot* working_;
     place_register services_;
     place_register backends_;
+    bool has_released_ = false;
     std::map<endpoint_key, std::uint32_t> former_; ///< places of removed endpoints that nobody else got yet
 };
 
@@ -117,6 +120,7 @@ inline std::uint32_t placement::new_place(endpoint_key const& key) {
 inline void placement::release_backend(std::uint32_t place) {
     auto& status = working_->status[place];
     status.in_use = status.terminating = false;
+    has_released_ = true;
     auto const& backend = working_->backend_at(place);
     working_->backend_addresses.remove(backend.address);
     former_.insert_or_assign({backend.service, backend.address, backend.port}, place);

@@ -6,6 +6,7 @@
 #include "kubeproxy/dataplane/foresee.hpp"
 #include "kubeproxy/dataplane/fragments.hpp"
 #include "kubeproxy/dataplane/parse.hpp"
+#include "kubeproxy/dataplane/removed_probe.hpp"
 #include "kubeproxy/dataplane/rewrite.hpp"
 #include "kubeproxy/dataplane/select.hpp"
 #include "kubeproxy/dataplane/several.hpp"
@@ -74,8 +75,8 @@ class proxy {
     /// \param clients shared by all workers, as the flows are
     proxy(Table& flows, affinity_type& clients, service_source& services, proxy_settings const& settings = {},
           OwnStage own = {})
-        : flows_{&flows}, services_{services}, cut_size_{detail::cut_size(settings.translation)},
-          sweep_per_burst_{settings.sweep_per_burst},
+        : flows_{&flows}, services_{services}, probe_{flows, settings.share},
+          cut_size_{detail::cut_size(settings.translation)}, sweep_per_burst_{settings.sweep_per_burst},
           path_{parse_stage<P>{},
                 fragment_stage<P, burst_size>{burst_, settings.seed, settings.fragments},
                 std::move(own),
@@ -113,6 +114,19 @@ class proxy {
             services_.leave();
             packets = packets.subspan(burst.size());
         }
+    }
+
+    /// Resets TCP connections that are silent, where their endpoints were removed (`ku conf removed reset`) or their
+    /// drain time is over: each end gets a probe, and what it answers with goes through process() as any packet. For
+    /// hosts that let either happen, about ten times a second. A call costs at most some microseconds, and nothing
+    /// between changes. \param settle as of process(); what it gets is to be forwarded by its destination \param make
+    /// `make(size)` returns a P* whose bytes() are `size` bytes, or null
+    template <std::invocable<P&, outcome const&> Settle, std::invocable<std::size_t> Make>
+    void tick(std::chrono::nanoseconds now, Settle&& settle, Make&& make) {
+        flow_time const at{std::chrono::duration_cast<std::chrono::milliseconds>(now)};
+        auto const emit = [&](P& packet) { settle(packet, outcome{.what = verdict::forward()}); };
+        if (auto const* services = services_.enter(); services != nullptr) probe_.step(*services, at, make, emit);
+        services_.leave();
     }
 
     [[nodiscard]] verdict_counters const& verdicts() const noexcept { return verdicts_; }
@@ -218,6 +232,7 @@ class proxy {
     Table* flows_;
     std::unique_ptr<affinity_type> own_clients_; ///< null: they are shared
     service_reader services_;
+    removed_probe<Table> probe_;
     std::size_t cut_size_;
     std::size_t sweep_per_burst_;
     flow_time swept_to_{};

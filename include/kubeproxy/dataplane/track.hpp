@@ -127,9 +127,10 @@ class track_stage {
                         .service = at.service,
                         .backend = at.backend};
         if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
-        if (is_to_be_reset(at.what) && card.headers.what == content::ports && !card.headers.is_fragment &&
-            event != transport_event::tcp_rst) {
+        if (is_to_be_reset(*burst_->services, at.what) && card.headers.what == content::ports &&
+            !card.headers.is_fragment && event != transport_event::tcp_rst) {
             if (is_closing(record.body.state())) { // one end knows, and this is the other
+                note_told(record, flow.direction());
                 card.drop(drop_reason::backend_removed);
                 return refused<P, V>{card, port_unreachable<V>()};
             }
@@ -152,11 +153,14 @@ class track_stage {
         if (standing == flow_standing::current) return false;
         if (card.key.protocol != ip_protocol::tcp) return true;
         if (event != transport_event::tcp_syn) return false;
-        return record.body.state() == flow_state::tcp_syn_sent || is_to_be_reset(standing);
+        return record.body.state() == flow_state::tcp_syn_sent || is_to_be_reset(*burst_->services, standing);
     }
-    [[nodiscard]] bool is_to_be_reset(flow_standing standing) const noexcept {
-        return standing == flow_standing::drained ||
-               (standing == flow_standing::removed && burst_->services->resets_removed);
+    /// The sender of a packet of a connection that the other end was told the end of is told now, too.
+    template <class Record>
+    static void note_told(Record& record, flow_direction sender) noexcept {
+        auto const raw = record.body.raw_state.load();
+        if (raw == static_cast<std::uint8_t>(detail::tcp_reset_by(sender)))
+            (void)record.body.raw_state.replace(raw, static_cast<std::uint8_t>(flow_state::tcp_closed));
     }
 
     template <ip_version V, ip_version To, class Record>

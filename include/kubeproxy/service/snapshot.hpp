@@ -133,8 +133,9 @@ struct snapshot {
     std::uint16_t excluded_ports_first = 0; ///< ports that are never taken as a source: node ports; 0: none
     std::uint16_t excluded_ports_last = 0;
     bool masquerade_all = false;
-    bool resets_removed = false;  ///< TCP flows of removed endpoints are reset; else they live on
-    std::uint64_t generation = 0; ///< counts publications
+    bool resets_removed = false;   ///< TCP flows of removed endpoints are reset; else they live on
+    std::uint64_t reset_epoch = 0; ///< changes when there may be flows to reset that send no packets
+    std::uint64_t generation = 0;  ///< counts publications
 
     template <ip_version V>
     [[nodiscard]] frontend_index<V> const& frontends() const noexcept {

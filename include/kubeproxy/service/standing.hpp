@@ -17,7 +17,12 @@ enum class flow_standing : std::uint8_t {
     drained, ///< the backend has been terminating for longer than the drain time
 };
 
-/// The same with the service and the backend that a packet of the flow counts for: none where their places in the
+/// Whether both ends of a TCP connection are to receive a reset.
+[[nodiscard]] inline bool is_to_be_reset(snapshot const& services, flow_standing what) noexcept {
+    return what == flow_standing::drained || (what == flow_standing::removed && services.resets_removed);
+}
+
+/// A standing, and the service and the backend that a packet of the flow counts for: none where their places in the
 /// snapshot may have other owners now.
 struct standing_result {
     flow_standing what = flow_standing::removed;

@@ -36,6 +36,8 @@ enum class drop_reason : std::uint8_t {
     too_big,                  ///< it must not be fragmented, and the answer that says so was suppressed
     hop_limit_exceeded,       ///< it has no hop left, and this node counts as one
     no_headroom,              ///< the host's buffer has not the headroom that the translation states
+    illegal_address,          ///< of no host, so that it must not change family (RFC 7915 sections 4.1 and 5.1)
+    quoted_other_source,      ///< an ICMP error to a host that did not send what it quotes (RFC 5927 section 4.1)
     // The configuration says so.
     no_endpoints,        ///< the service has no usable endpoint
     no_local_endpoint,   ///< the traffic policy is Local, and endpoints are elsewhere only
@@ -45,15 +47,16 @@ enum class drop_reason : std::uint8_t {
     no_source_address,   ///< the source must change, and no address is configured to change it to
     denied_by_host,      ///< a stage of the host's own says so
     // Something is used up.
-    ports_exhausted,     ///< every source port towards this remote endpoint is taken (RFC 6146 section 3.5)
-    flow_table_full,     ///< the translation needs state, and there is no room for it
-    flow_rate_limited,   ///< more new flows than the setting allows
-    reject_rate_limited, ///< more rejects than the setting allows (RFC 4443 section 2.4 f)
-    reject_forbidden,    ///< no ICMP error may be sent about this packet (RFC 1812 section 4.3.2.7)
-    fragment_store_full, ///< no room to hold a fragment that came before its first one
-    fragment_timeout,    ///< the first fragment did not come in time
-    fragment_held,       ///< a copy waits for the first fragment: counted when it is known what becomes of it
-    no_spare_packet,     ///< the host had no buffer for a packet that became several
+    ports_exhausted,           ///< every source port towards this remote endpoint is taken (RFC 6146 section 3.5)
+    identifications_exhausted, ///< all IPv4 identifications towards this host are in use (RFC 6864 section 4.3)
+    flow_table_full,           ///< the translation needs state, and there is no room for it
+    flow_rate_limited,         ///< more new flows than the setting allows
+    reject_rate_limited,       ///< more rejects than the setting allows (RFC 4443 section 2.4 f)
+    reject_forbidden,          ///< no ICMP error may be sent about this packet (RFC 1812 section 4.3.2.7)
+    fragment_store_full,       ///< no room to hold a fragment that came before its first one
+    fragment_timeout,          ///< the first fragment did not come in time
+    fragment_held,             ///< a copy waits for the first fragment: counted when it is known what becomes of it
+    no_spare_packet,           ///< the host had no buffer for a packet that became several
     count_
 };
 
@@ -84,6 +87,8 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
                                                                     "too_big",
                                                                     "hop_limit_exceeded",
                                                                     "no_headroom",
+                                                                    "illegal_address",
+                                                                    "quoted_other_source",
                                                                     "no_endpoints",
                                                                     "no_local_endpoint",
                                                                     "source_not_allowed",
@@ -92,6 +97,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
                                                                     "no_source_address",
                                                                     "denied_by_host",
                                                                     "ports_exhausted",
+                                                                    "identifications_exhausted",
                                                                     "flow_table_full",
                                                                     "flow_rate_limited",
                                                                     "reject_rate_limited",

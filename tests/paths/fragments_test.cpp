@@ -200,7 +200,7 @@ TEST(fragments, a_part_with_df_that_becomes_ipv6_leaves_whole_or_is_answered) {
     bed.give_spares();
     auto const part_of = [](std::size_t size, unsigned fragment) {
         return bytes_of({.destination = "91.0.0.1",
-                         .message = seed::udp(seed::counted(size - 8), 4711, 80),
+                         .message = seed::with(seed::udp(seed::counted(size - 8), 4711, 80), {{6, seed::be16(0x1234)}}),
                          .identification = 7,
                          .fragment = fragment});
     };

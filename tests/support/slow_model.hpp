@@ -63,6 +63,7 @@ class model {
     flow_map flows_;
     messages messages_;
     choices choices_;
+    identifications identifications_;
     std::int64_t now_ = 0;
     std::optional<std::size_t> spares_{};
     std::size_t timed_out_fragments_ = 0, untold_fragments_ = 0;
@@ -174,6 +175,8 @@ inline void model::without_flow(subject const& s, comparison& seen) {
         return want_bytes(o, s.packet);
     }
     if (s.flaw != drop_reason::none) return seen.want_verdict(verdict::drop(s.flaw));
+    if (to.what->has_ipv6_pods != s.key.is_ipv6() && services_->is_illegal(s.key.source))
+        return seen.want_verdict(verdict::drop(drop_reason::illegal_address));
     if (to.what->pods.empty()) return reject(s, seen);
     if (s.r.what == kind::error) return relate_without_flow(s, to, seen);
     open(s, to, seen);
@@ -265,7 +268,12 @@ inline void model::open(subject const& s, found_service const& to, comparison& s
 inline void model::settle(subject const& s, route const& to, comparison& seen) {
     auto const why = refusals_of(s.packet, s.r, to.after, settings_.links);
     if (!why.empty()) return seen.want_refusal(s.packet, s.r, why);
-    settle_pieces(rewritten(s.packet, s.r, to.after, settings_.links, seen.front().bytes), to.as, seen);
+    auto const& bytes = seen.front().bytes;
+    auto pieces = rewritten(s.packet, s.r, to.after, settings_.links, bytes);
+    bool const shares_source = to.as.is_masqueraded && to.as.relation != flow_relation::reply;
+    if (s.r.is_fragment() && shares_source && !to.after.is_ipv6() && bytes.size() >= 20)
+        identifications_.adopt(message_key::of(s.r), pieces.front(), now_, seen.front());
+    settle_pieces(pieces, to.as, seen);
 }
 
 inline void model::settle_pieces(std::vector<octets> const& pieces, belonging as, comparison& seen) {
@@ -283,6 +291,8 @@ inline void model::settle_pieces(std::vector<octets> const& pieces, belonging as
 
 inline void model::relate(subject const& s, route const& to, comparison& seen) const {
     auto const& sender = s.r.shown.source;
+    if (s.key.is_ipv6() != to.after.is_ipv6() && services_->is_illegal(sender))
+        return seen.want_verdict(verdict::drop(drop_reason::illegal_address));
     auto source = sender; // of a router, or of the flow's end
     if (sender == s.key.source)
         source = to.after.source;

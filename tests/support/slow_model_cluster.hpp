@@ -109,6 +109,17 @@ struct cluster {
     [[nodiscard]] octets embedded(octets const& ipv4) const { return seed::with(nat64, {{12, ipv4}}); }
     [[nodiscard]] bool is_embedded(octets const& ipv6) const { return prefix{nat64, 96}.contains(ipv6); }
 
+    /// RFC 1812 section 5.3.7, RFC 3927, RFC 4291 section 2; of an embedded address, the same (RFC 6052 section 3.1).
+    [[nodiscard]] bool is_illegal(octets const& a) const {
+        auto const first = get(a, 0, 1), second = get(a, 1, 1);
+        if (a.size() == 4) return first == 0 || first == 127 || first > 223 || (first == 169 && second == 254);
+        if (first == 0xff || (first == 0xfe && second >> 6 == 2)) return true;
+        if (get(a, 0, 8) == 0 && get(a, 8, 8) <= 1) return true;
+        bool const stands_for_ipv4 =
+            is_embedded(a) || text_of(a).starts_with("64:ff9b::") || (get(a, 0, 8) == 0 && get(a, 8, 4) == 0xffff);
+        return stands_for_ipv4 && is_illegal(part(a, 12));
+    }
+
     /// The longest prefix wins; there a port before all ports, a protocol before all protocols.
     [[nodiscard]] found_service find(ends const& packet) const {
         found_service best;

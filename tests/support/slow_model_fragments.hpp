@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/slow_model_packet.hpp"
+#include "support/slow_model_comparison.hpp"
 
 #include <cstdint>
 #include <map>
@@ -80,6 +80,31 @@ class messages {
     std::map<message_key, std::pair<ends, std::int64_t>> known_{};
     std::map<message_key, waiting_parts> early_{};
     std::vector<message_key> due_{};
+};
+
+/// RFC 6864 section 5.3: one identification for all parts of a message, and no other message has it between these
+/// hosts. Which one is free to choose.
+class identifications {
+  public:
+    /// Gives `part` the identification that came out, if that is right.
+    void adopt(message_key const& key, octets& packet, std::int64_t now, observed const& o) {
+        auto const sum = [&] { return residue(part(packet, 0, 10)) + residue(part(packet, 12, 8)); };
+        auto const before = sum();
+        put(packet, 4, 2, get(o.bytes, 4, 2));
+        put(packet, 10, 2, carried_over(get(packet, 10, 2), before, sum(), get(o.bytes, 10, 2)));
+        auto const hosts = seed::joined({part(packet, 12, 8), part(packet, 9, 1), part(packet, 4, 2)});
+        auto& mine = given_[key];
+        if (!mine.second.empty() && now - mine.first <= first_fragment_speaks_for)
+            return want(mine.second == hosts, o, "another identification than the other parts of the message have");
+        auto const [last, is_new] = taken_.try_emplace(hosts, now);
+        want(is_new || now - last->second >= 120'000, o, "an identification that another message had lately");
+        last->second = now;
+        mine = {now, hosts};
+    }
+
+  private:
+    std::map<message_key, std::pair<std::int64_t, octets>> given_{}; ///< when, to whom and which
+    std::map<octets, std::int64_t> taken_{};
 };
 
 } // namespace kubeproxy::slow

@@ -200,10 +200,10 @@ inline subject look_at(octets const& packet, reading const& r) {
         s.quote = part(s.quote, 0, std::min(length, stated_size(s.quote)));
     }
     s.q = read_quoted(s.quote, r.version);
-    if (s.q.flaw == drop_reason::none)
-        s.key = s.q.shown.mirrored(); // an error travels against what it quotes
-    else
-        s.flaw = s.q.flaw;
+    s.flaw = s.q.flaw;
+    if (s.q.flaw != drop_reason::none) return s;
+    s.key = s.q.shown.mirrored(); // an error travels against what it quotes, and to its sender (RFC 4443 section 2.2)
+    if (s.q.shown.source != r.shown.destination) s.flaw = drop_reason::quoted_other_source;
     return s;
 }
 

@@ -49,8 +49,12 @@ inline octets traffic::some_client(bool is_ipv6) {
             if (!s->pods.empty() && s->has_ipv6_pods == is_ipv6 && chance(30))
                 return s->pods[below(static_cast<unsigned>(s->pods.size()))]->address;
     }
+    if (is_ipv6 && chance(2)) { // nobody's
+        if (chance(50)) return services_->embedded(seed::of({chance(50) ? 127u : 240u, 0, 0, 1}));
+        return seed::with(octets(16), {{0, seed::of({chance(50) ? 0xfeu : 0xffu, 0x80})}, {15, seed::of({1})}});
+    }
     if (is_ipv6) return seed::with(octets(16), {{0, seed::of({0x20, 1, 0xd, 0xb8})}, {15, seed::of({1 + below(30)})}});
-    if (chance(1)) return seed::of({127, 0, 0, 1}); // nobody to answer to
+    if (chance(2)) return seed::of({chance(50) ? 127u : 224u, 0, 0, 1}); // nobody to answer to
     return seed::of({192, 0, 2, 1 + below(30)});
 }
 
@@ -149,6 +153,8 @@ inline octets traffic::error_packet() {
     speech error{about.shown};
     error.shown.protocol = is_ipv6 ? 58 : 1;
     if (chance(50)) error.shown.source = some_router(is_ipv6);
+    if (chance(3)) error.shown.source = some_client(is_ipv6);
+    if (chance(3)) error.shown.destination = some_client(is_ipv6); // another one than what it quotes has
     auto packet = packet_for(error, seed::icmp(type, code, rest, quoted));
     if (chance(3)) put(packet, read(packet).transport + 2, 2, below(65536));
     return packet;

@@ -69,10 +69,12 @@ struct parse_stage {
     template <ip_version V>
     static void look_inside(packet_card<P, V>& card) noexcept {
         auto const quoted = quoted_of(card.headers);
-        if (quoted.why == drop_reason::none)
-            card.key = quoted.key.mirrored();
-        else
-            card.headers.flaw = quoted.why;
+        card.headers.flaw = quoted.why;
+        if (quoted.why != drop_reason::none) return;
+        // An error is sent to the source of the packet that it quotes (RFC 1122 section 3.2.2, RFC 4443 section 2.2).
+        // Others are forged: they are dropped if the quoted flow is ours.
+        if (card.key.destination != quoted.key.source) card.headers.flaw = drop_reason::quoted_other_source;
+        card.key = quoted.key.mirrored();
     }
 };
 

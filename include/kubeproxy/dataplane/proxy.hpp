@@ -85,7 +85,10 @@ class proxy {
                 track_stage<P, Table>{flows, burst_},
                 select_stage<P, affinity_type>{burst_, settings.ring_seed, clients},
                 bind_stage<P, Table>{flows, burst_, {settings.seed, settings.share, settings.new_flows}},
-                rewrite_stage<P>{burst_, settings.translation},
+                rewrite_stage<P>{burst_,
+                                 settings.translation,
+                                 {settings.seed, settings.share, settings.fragments.table.messages,
+                                  settings.fragments.table.lifetime}},
                 answer_stage<P>{burst_, settings.answers}} {}
     proxy(proxy const&) = delete;
     proxy& operator=(proxy const&) = delete;

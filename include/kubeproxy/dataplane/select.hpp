@@ -35,7 +35,7 @@ class select_stage {
         if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
         switch (choice.what) {
         case selection::decision::not_ours: return card.settle(verdict::pass());
-        case selection::decision::forward: return chosen<P, V>{&card};
+        case selection::decision::forward: return accept(card);
         case selection::decision::drop: return card.drop(choice.why);
         case selection::decision::reject: break;
         }
@@ -44,6 +44,17 @@ class select_stage {
     }
 
   private:
+    /// The source ranges of a service hold for the sender of an ICMP error that belongs to no flow, too: what it quotes
+    /// may be forged (RFC 5927 section 4). A host whose flow is known may complain from anywhere.
+    template <ip_version V>
+    next<V> accept(packet_card<P, V>& card) const noexcept {
+        bool const is_error = card.headers.what == content::icmp_error;
+        auto const& service = burst_->services->service_at(card.choice.service);
+        if (is_error && !detail::source_is_allowed<V>(service, tuple_of(card.headers).source))
+            return card.drop(drop_reason::source_not_allowed);
+        return chosen<P, V>{&card};
+    }
+
     template <ip_version V>
     void choose(packet_card<P, V>& card) noexcept {
         by_.now = burst_->now;
@@ -61,6 +72,8 @@ class select_stage {
         auto const& key = card.key;
         auto const* backend = services.template returns<V>().find(key.source, key.source_port, key.protocol);
         if (backend == nullptr) return card.settle(verdict::pass());
+        // A client with such an address does not exist: somebody made the backend answer to it.
+        if (is_illegal_source(key.destination, services.nat64_prefix)) return card.drop(drop_reason::illegal_address);
         auto const& door = services.return_doors[backend->service];
         if (door.version == V::number) return leave_by<V>(card, door, key.destination);
         if constexpr (std::same_as<V, ipv6>)

@@ -5,6 +5,7 @@
 #include "kubeproxy/service/affinity.hpp"
 #include "kubeproxy/service/maglev.hpp"
 #include "kubeproxy/service/snapshot.hpp"
+#include "kubeproxy/wire/illegal_address.hpp"
 
 #include <algorithm>
 #include <concepts>
@@ -184,6 +185,9 @@ inline void select_backend(snapshot const& services, tuple<V> const& flow, selec
     chosen.service = front->service;
     if (!detail::source_is_allowed<V>(service, flow.source))
         return end_as(decision::drop, drop_reason::source_not_allowed);
+    // Before a client is remembered, a port taken or a flow entered.
+    if (service.pod_version != V::number && is_illegal_source(flow.source, services.nat64_prefix))
+        return end_as(decision::drop, drop_reason::illegal_address);
     auto const policy = policy_for(front->kind, origin_of<V>(node, flow.source), service.internal, service.external,
                                    {.pods_known = !node.pods.empty(), .all = services.masquerade_all});
     auto const& ring = policy.endpoints == traffic_policy::local ? service.local : service.everywhere;

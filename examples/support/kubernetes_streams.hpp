@@ -149,10 +149,13 @@ class kubernetes_streams {
         reader_.read(boost::json::serialize(value));
         auto const* event = value.if_object();
         if (event != nullptr && event->contains("type") && event->contains("object")) one.has_events = true;
-        for_each_event(value, [&](std::string_view type, std::string_view kind, boost::json::object const& object) {
-            if (kind == "Node") return take_node(type, object);
-            remove(one, objects_.take(one.list, type, kind, object, now()));
-        });
+        kubeproxy::for_each_item(
+            value,
+            [&](kubeproxy::kubernetes_item const& item) {
+                if (item.kind == "Node") return take_node(item.event, *item.object);
+                remove(one, objects_.take(one.list, item, now()));
+            },
+            [](auto&&...) {}); // the reader says what is wrong
     }
     void take_node(std::string_view type, boost::json::object const& object) {
         if (!node_changed_ || node_name_.empty() || type == "BOOKMARK" || type == "ERROR") return;

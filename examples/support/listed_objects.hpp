@@ -27,8 +27,7 @@ struct listed_object {
 
     /// The event that tells a reader that it is gone.
     [[nodiscard]] std::string deletion() const {
-        bool const is_service = kind == kubeproxy::kubernetes_kind::service;
-        boost::json::object const object{{"kind", is_service ? "Service" : "EndpointSlice"},
+        boost::json::object const object{{"kind", kubeproxy::kind_name(kind)},
                                          {"metadata", {{"namespace", space}, {"name", name}}}};
         return boost::json::serialize(boost::json::object{{"type", "DELETED"}, {"object", object}});
     }
@@ -81,70 +80,23 @@ class stream_list {
     std::optional<time> end_; ///< none: nothing has come
 };
 
-namespace detail {
-
-[[nodiscard]] inline std::string_view text_at(boost::json::object const& object, std::string_view name) noexcept {
-    auto const* value = object.if_contains(name);
-    return value != nullptr && value->is_string() ? std::string_view{value->get_string()} : std::string_view{};
-}
-[[nodiscard]] inline boost::json::object const* object_at(boost::json::object const& object,
-                                                          std::string_view name) noexcept {
-    auto const* value = object.if_contains(name);
-    return value == nullptr ? nullptr : value->if_object();
-}
-
-/// Others have a kind Service, too (Knative).
-[[nodiscard]] inline std::optional<kubeproxy::kubernetes_kind> kind_of(std::string_view kind,
-                                                                       std::string_view api) noexcept {
-    if (kind == "Service" && (api.empty() || api == "v1")) return kubeproxy::kubernetes_kind::service;
-    if (kind == "EndpointSlice" && (api.empty() || api.starts_with("discovery.k8s.io/")))
-        return kubeproxy::kubernetes_kind::endpoint_slice;
-    return std::nullopt;
-}
-
-/// KEP-3157
-[[nodiscard]] inline bool ends_list(boost::json::object const& bookmark) noexcept {
-    auto const* metadata = object_at(bookmark, "metadata");
-    auto const* annotations = metadata == nullptr ? nullptr : object_at(*metadata, "annotations");
-    return annotations != nullptr && text_at(*annotations, "k8s.io/initial-events-end") == "true";
-}
-
-} // namespace detail
-
-/// Calls f(type, kind, object) for all that a value names, as kubernetes_reader takes it: an object, a list, an array
-/// or an event, whose type it is; else ADDED. \param kind of objects that do not say theirs
-template <class F>
-void for_each_event(boost::json::value const& value, F&& f, std::string_view kind = {}) {
-    if (auto const* all = value.if_array())
-        for (auto const& each : *all) for_each_event(each, f);
-    auto const* object = value.if_object();
-    if (object == nullptr) return;
-    auto const type = detail::text_at(*object, "type");
-    auto const* inner = detail::object_at(*object, "object");
-    if (!type.empty() && inner != nullptr) return f(type, detail::text_at(*inner, "kind"), *inner);
-    if (auto const own = detail::text_at(*object, "kind"); !own.empty()) kind = own;
-    if (kind != "List" && kind != "ServiceList" && kind != "EndpointSliceList") return f("ADDED", kind, *object);
-    auto const* items = object->if_contains("items");
-    if (items == nullptr || !items->is_array()) return;
-    kind.remove_suffix(std::string_view{"List"}.size());
-    for (auto const& item : items->get_array()) for_each_event(item, f, kind);
-}
-
 /// The objects of all streams; each is of the stream that named it last.
 class listed_objects {
   public:
-    /// What an event of a stream says. \param list where the stream is, which outlives this
-    /// \return what is gone by that: all that a list has not named, if this is the event that ends it
-    [[nodiscard]] std::vector<listed_object> take(stream_list& list, std::string_view type, std::string_view kind_text,
-                                                  boost::json::object const& object, stream_list::time now) {
+    /// What an event of a stream says, or an object of a list in it. \param list where the stream is, which outlives
+    /// this \return what is gone by that: all that a list has not named, if this is the event that ends it
+    [[nodiscard]] std::vector<listed_object> take(stream_list& list, kubeproxy::kubernetes_item const& item,
+                                                  stream_list::time now) {
+        auto const type = item.event;
         if (type == "ERROR") list.give_up(); // the watch has failed, perhaps within the list
-        auto const kind = detail::kind_of(kind_text, detail::text_at(object, "apiVersion"));
+        auto const kind = kubeproxy::known_kind(item.kind, item.api_version);
         if (!kind) return {};
-        if (type == "BOOKMARK" && list.is_open() && detail::ends_list(object)) return unnamed(list, kind);
+        if (type == "BOOKMARK" && list.is_open() && kubeproxy::ends_initial_events(*item.object))
+            return unnamed(list, kind);
         if (type == "ADDED") list.saw_addition(now);
         if (type == "MODIFIED" || type == "DELETED") list.saw_change();
         try {
-            auto name = kubeproxy::name_of(object);
+            auto name = kubeproxy::name_of(*item.object);
             listed_object const one{*kind, std::move(name.space), std::move(name.name)};
             if (type == "ADDED" || type == "MODIFIED") owners_.insert_or_assign(one, owner{&list, list.number()});
             if (type == "DELETED") owners_.erase(one);

@@ -374,7 +374,7 @@ TEST(kubernetes, others_kinds_of_the_same_name_are_others) {
     cluster c;
     c.feed(web("web", "10.96.0.1") + slice_text("a", "web", pod("10.244.0.1")));
     EXPECT_EQ(c.feed(R"({"apiVersion":"serving.knative.dev/v1","kind":"Service","metadata":{"name":"web"},"spec":{}})"),
-              lines{});
+              lines{"Service (serving.knative.dev/v1): 1 object ignored: this kind is not read"});
     EXPECT_EQ(c.in_force(), one_service);
     EXPECT_EQ(c.reader().counters().other_kinds, 1u);
 }
@@ -387,7 +387,7 @@ TEST(kubernetes, objects_of_other_kinds_may_be_deep) {
     cluster c;
     EXPECT_EQ(c.feed(R"({"kind":"CustomResourceDefinition","spec":)" + deep + "}\n" + web("web", "10.96.0.1") +
                      slice_text("a", "web", pod("10.244.0.1"))),
-              lines{});
+              lines{"CustomResourceDefinition: 1 object ignored: this kind is not read"});
     EXPECT_EQ(c.in_force(), one_service);
 }
 
@@ -510,6 +510,29 @@ TEST(kubernetes_node, from_its_own_form_and_from_the_clusters) {
     EXPECT_EQ(node.name + ' ' + node.zone, "w1 east");
     EXPECT_EQ(node.addresses, std::vector{*parse_address("192.0.2.7")});
     EXPECT_EQ(node.pod_ranges, std::vector{*parse_prefix("10.244.1.0/24")});
+}
+
+// kube-proxy's GetNodeHostIPs: the order in status.addresses decides only among addresses of one type.
+TEST(kubernetes_node, internal_addresses_precede_external_ones) {
+    auto const primary = [](std::string const& addresses) {
+        node_configuration node;
+        EXPECT_FALSE(
+            read_node(node, R"({"kind":"Node","metadata":{"name":"n"},"status":{"addresses":[)" + addresses + "]}}"));
+        auto const v4 = primary_address<ipv4>(node);
+        auto const v6 = primary_address<ipv6>(node);
+        return (v4 ? to_text(*v4) : "none") + ' ' + (v6 ? to_text(*v6) : "none");
+    };
+    auto const address = [](std::string const& type, std::string const& text) {
+        return R"({"type":")" + type + R"(","address":")" + text + R"("})";
+    };
+    auto const out4 = address("ExternalIP", "198.51.100.7"), out6 = address("ExternalIP", "2001:db8:f::7");
+    auto const in4 = address("InternalIP", "192.0.2.7"), in6 = address("InternalIP", "2001:db8::7");
+    EXPECT_EQ(primary(out4 + ',' + in4), "192.0.2.7 none");
+    EXPECT_EQ(primary(in4 + ',' + address("InternalIP", "192.0.2.8") + ',' + out4), "192.0.2.7 none") << "the first";
+    EXPECT_EQ(primary(out6 + ',' + out4 + ',' + in6 + ',' + in4), "192.0.2.7 2001:db8::7");
+    EXPECT_EQ(primary(out6 + ',' + in4), "192.0.2.7 2001:db8:f::7") << "a family with an ExternalIP only uses it";
+    EXPECT_EQ(primary(out4), "198.51.100.7 none");
+    EXPECT_EQ(primary(address("Hostname", "n") + ',' + address("ExternalDNS", "n.example.org")), "none none");
 }
 
 TEST(kubernetes_node, refusals_change_nothing) {

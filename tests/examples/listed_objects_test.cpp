@@ -44,9 +44,12 @@ class lists : public testing::Test {
   protected:
     names say(stream_list& list, boost::json::value const& value) {
         names gone;
-        for_each_event(value, [&](std::string_view type, std::string_view kind, boost::json::object const& object) {
-            std::ranges::copy(names_of(objects_.take(list, type, kind, object, now_)), std::back_inserter(gone));
-        });
+        kubeproxy::for_each_item(
+            value,
+            [&](kubeproxy::kubernetes_item const& item) {
+                std::ranges::copy(names_of(objects_.take(list, item, now_)), std::back_inserter(gone));
+            },
+            [](auto&&...) {});
         return gone;
     }
     names add(stream_list& list, boost::json::object const& object) { return say(list, event("ADDED", object)); }
@@ -159,6 +162,50 @@ TEST_F(lists, lists_arrays_and_objects_count_as_added) {
     say(list_, {{"kind", "List"}, {"items", boost::json::array{slice("db"), service("web")}}});
     say(list_, boost::json::array{slice("web")});
     EXPECT_EQ(after(list_, 5s), names{});
+}
+
+// kubectl, with more than 500 objects: whole lists in ADDED events are the beginning of a watch as any ADDED event is.
+TEST_F(lists, lists_inside_events_belong_to_the_initial_list) {
+    first_writer();
+    auto const list_of = [](char const* kind, boost::json::object const& item) {
+        return boost::json::object{{"kind", kind}, {"apiVersion", "v1"}, {"items", boost::json::array{item}}};
+    };
+    auto unnamed = service("web");
+    unnamed.erase("kind");
+    say(list_, event("ADDED", list_of("ServiceList", unnamed)));
+    EXPECT_EQ(after(list_, 4999ms), names{"still"});
+    say(list_, event("ADDED", list_of("List", slice("web"))));
+    EXPECT_EQ(after(list_, 4999ms), names{"still"});
+    EXPECT_EQ(after(list_, 1ms), (names{"service shop/db", "slice shop/db"}));
+    list_.begin();
+    say(list_, event("ADDED", list_of("List", service("web"))));
+    say(list_, event("DELETED", list_of("List", slice("web"))));
+    EXPECT_EQ(after(list_, 5s), names{});
+}
+
+TEST_F(lists, service_cidrs_are_of_a_list_like_other_kinds) {
+    auto const cidr = [](char const* name) {
+        return boost::json::object{{"kind", "ServiceCIDR"},
+                                   {"apiVersion", "networking.k8s.io/v1"},
+                                   {"metadata", {{"name", name}}},
+                                   {"spec", {{"cidrs", boost::json::array{"10.96.0.0/16"}}}}};
+    };
+    list_.begin();
+    add(list_, cidr("kubernetes"));
+    add(list_, cidr("more"));
+    list_.begin();
+    add(list_, cidr("kubernetes"));
+    now_ += 5s;
+    ASSERT_TRUE(list_.has_ended(now_));
+    auto const gone = objects_.unnamed(list_);
+    ASSERT_EQ(gone.size(), 1u);
+    kubeproxy::service_source workers;
+    kubeproxy::controller control{workers};
+    kubeproxy::kubernetes_reader reader{control};
+    static_cast<void>(reader.feed(boost::json::serialize(cidr("more"))));
+    ASSERT_EQ(control.configuration().service_ranges().size(), 1u);
+    EXPECT_TRUE(reader.feed(gone.front().deletion()).empty());
+    EXPECT_TRUE(control.configuration().service_ranges().empty());
 }
 
 TEST_F(lists, others_kinds_of_the_same_name_and_what_has_no_name_are_passed_over) {

@@ -114,6 +114,8 @@ class compiler {
 inline std::unique_ptr<snapshot const> compiler::compile(valid_configuration const& configuration) {
     places_.settle();
     auto const node = take_node(configuration.shared_node());
+    frontends4_.set_service_ranges(working_.frontends4, detail::of_version<ipv4>(configuration.service_ranges()));
+    frontends6_.set_service_ranges(working_.frontends6, detail::of_version<ipv6>(configuration.service_ranges()));
     auto const& slots = configuration.services();
     if (compiled_.size() < slots.size()) compiled_.resize(slots.size());
     shared_service const nobody;

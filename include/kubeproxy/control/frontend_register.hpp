@@ -24,12 +24,21 @@ namespace kubeproxy::inline v0_2 {
 template <ip_version V>
 class frontend_register {
   public:
-    /// Starts anew.
+    /// Starts anew, without ranges of services.
     void set_node(frontend_index<V>& index, node_configuration const& node) {
         index = {};
         node_ports_.clear();
         serving_node_ports_ = node_port_addresses<V>(node);
-        ranges_ = detail::of_version<V>(node.service_ranges);
+        ranges_.clear();
+    }
+    /// The ranges in which packets to addresses of no service are dropped; the ones before are withdrawn.
+    void set_service_ranges(frontend_index<V>& index, std::vector<prefix<V>> ranges) {
+        if (ranges == ranges_) return;
+        for (auto const& before : ranges_)
+            if (auto const* found = index.at(before, 0, 0);
+                found != nullptr && found->kind == frontend_kind::drop_others)
+                index.erase(before, 0, 0);
+        ranges_ = std::move(ranges);
         for (auto const& range : ranges_) static_cast<void>(index.insert(drop_others(range)));
     }
 

@@ -2,9 +2,12 @@
 
 #include "kubeproxy/control/controller.hpp"
 #include "kubeproxy/control/kubernetes_cluster.hpp"
+#include "kubeproxy/control/kubernetes_items.hpp"
 #include "kubeproxy/control/kubernetes_node.hpp"
+#include "kubeproxy/control/kubernetes_refusal.hpp"
 #include "kubeproxy/control/kubernetes_relist.hpp"
 #include "kubeproxy/control/kubernetes_service.hpp"
+#include "kubeproxy/control/kubernetes_service_cidr.hpp"
 #include "kubeproxy/control/kubernetes_slice.hpp"
 #include "kubeproxy/control/kubernetes_text.hpp"
 
@@ -13,48 +16,33 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-/// Services and EndpointSlices of a cluster, as `kubectl get -o json` prints them, once or as they change.
-/// Opt-in: needs Boost.JSON, to be linked.
+/// Services, EndpointSlices and ServiceCIDRs of a cluster, as `kubectl get -o json` prints them, once or as they
+/// change. Opt-in: needs Boost.JSON, to be linked.
 namespace kubeproxy::inline v0_2 {
-
-/// What was not taken, and why: a whole object, or an address and port that a Service lost to another one. Everything
-/// else goes on.
-struct kubernetes_refusal {
-    std::string kind{};  ///< "Service"; empty: the text is no JSON
-    std::string name{};  ///< "default/web", as far as it could be read
-    std::string field{}; ///< "spec.ports[1].port"; empty: the whole object
-    std::string reason{};
-    std::uint64_t offset = 0; ///< where the text is no JSON, from the beginning of the input
-
-    [[nodiscard]] std::string text() const {
-        if (kind.empty()) return "at byte " + std::to_string(offset) + ": " + reason;
-        return kind + (name.empty() ? "" : ' ' + name) + ": " + (field.empty() ? "" : field + ": ") + reason;
-    }
-};
-
-enum class kubernetes_kind : std::uint8_t { service, endpoint_slice };
 
 struct kubernetes_counters {
     std::uint64_t services = 0; ///< put, deleted, or left alone as kube-proxy leaves them alone
     std::uint64_t slices = 0;
+    std::uint64_t service_cidrs = 0;
     std::uint64_t bookmarks = 0;
-    std::uint64_t other_kinds = 0; ///< passed over
+    std::uint64_t other_kinds = 0; ///< ignored; see kubernetes_reader::ignored_kinds()
     std::uint64_t vanished = 0;    ///< not named by a relist
     std::uint64_t refused = 0;
 };
 
 /// Keeps a controller's configuration as the cluster's objects say.
 ///
-/// Reads objects, Lists, arrays and watch events ({"type":"ADDED","object":…}), one behind the other, in bytes cut
-/// anywhere. An object replaces the one of its kind and name. A broken object is refused and changes nothing. A Service
-/// that claims the same address and port as another one is served everywhere else, and is reported once with the other
-/// one's name (see claim_register for the order). See json_stream for broken text.
+/// Reads objects, lists, arrays and watch events ({"type":"ADDED","object":…}), one inside the other or one behind the
+/// other, in bytes cut anywhere. An object replaces the one of its kind and name. A broken object is refused and
+/// changes nothing. A Service that claims the same address and port as another one is served everywhere else, and is
+/// reported once with the other one's name (see claim_register for the order). See json_stream for broken text.
 ///
 /// A list only adds and replaces, for nobody can tell whether it is of all namespaces and kinds. begin_relist() and
 /// end_relist() say that what came between them is all there is.
@@ -86,20 +74,17 @@ class kubernetes_reader {
     /// flush(). A BOOKMARK event with the annotation k8s.io/initial-events-end (a watch with sendInitialEvents) does
     /// this for its kind. Without begin_relist() nothing happens.
     void end_relist() {
-        end_relist(kubernetes_kind::service);
-        end_relist(kubernetes_kind::endpoint_slice);
+        for (auto const kind : kubernetes_kinds) end_relist(kind);
     }
     void end_relist(kubernetes_kind kind);
-    /// Publishes all changes at once, if there are any. \return what was refused since the last call
-    std::vector<kubernetes_refusal> flush() {
-        bool const changed = cluster_.commit([this](std::string const& name, config_error const& wrong) {
-            refuse({.kind = "Service", .name = name, .reason = wrong.rule});
-        });
-        if (changed || control_->current() == nullptr) control_->publish();
-        return take_refusals();
+    /// Publishes all changes at once, if there are any. \return what take_refusals() returns
+    std::vector<kubernetes_refusal> flush();
+    /// What was refused since the last call, before anything is published, and a line for each kind that was ignored
+    /// for the first time.
+    std::vector<kubernetes_refusal> take_refusals() {
+        ignored_.report(refusals_);
+        return std::exchange(refusals_, {});
     }
-    /// What was refused since the last call, before anything is published.
-    std::vector<kubernetes_refusal> take_refusals() { return std::exchange(refusals_, {}); }
     /// Reads and publishes: for a watch stream, whose bytes come when something has changed.
     std::vector<kubernetes_refusal> feed(std::string_view bytes) {
         read(bytes);
@@ -111,18 +96,25 @@ class kubernetes_reader {
     [[nodiscard]] std::size_t contested_services() const noexcept {
         return control_->configuration().contested_services();
     }
+    /// How many objects of each unknown kind were ignored: "Pod (v1)" -> 37.
+    [[nodiscard]] std::map<std::string, std::uint64_t> const& ignored_kinds() const noexcept {
+        return ignored_.counts();
+    }
 
   private:
     enum class change : std::uint8_t { put, remove };
 
     void take(boost::json::value const& value);
-    void take(boost::json::object const& object);
-    void take_event(std::string_view type, boost::json::object const& object);
-    void take_list(boost::json::object const& list, std::string_view kind);
-    void take_bookmark(boost::json::object const& object, std::string_view kind);
-    void take_object(boost::json::object const& object, std::string_view kind, change what);
+    void take(kubernetes_item const& item);
+    void take_bookmark(kubernetes_item const& item);
+    void take_error(boost::json::object const& status);
+    void take_object(kubernetes_item const& item, change what);
     void take_service(boost::json::object const& object, change what);
     void take_slice(boost::json::object const& object, change what);
+    void take_service_cidr(boost::json::object const& object, change what);
+    void ignore(kubernetes_item const& item);
+    [[nodiscard]] std::vector<std::string> names_of(kubernetes_kind kind) const;
+    void remove(kubernetes_kind kind, std::string const& name);
     void refuse(kubernetes_refusal why) {
         ++counters_.refused;
         refusals_.push_back(std::move(why));
@@ -135,27 +127,15 @@ class kubernetes_reader {
     controller* control_;
     kubernetes_cluster cluster_;
     topology_pool topologies_;
-    std::array<kubernetes_relist, 2> relists_;
+    kubernetes_service_cidrs service_cidrs_;
+    std::array<kubernetes_relist, kubernetes_kinds.size()> relists_;
     json_stream text_;
     kubernetes_counters counters_;
     std::vector<kubernetes_refusal> refusals_;
+    kubernetes_ignored_kinds ignored_;
 };
 
 namespace detail {
-
-/// Kind and API group, so that others' Services (Knative has some) are not taken for the core's.
-[[nodiscard]] inline std::string_view kind_of(boost::json::object const& object) noexcept {
-    auto const text = [&](std::string_view name) {
-        auto const* value = object.if_contains(name);
-        return value != nullptr && value->is_string() ? std::string_view{value->get_string()} : std::string_view{};
-    };
-    auto const kind = text("kind"), api = text("apiVersion");
-    if ((kind == "Service" || kind == "ServiceList") && !api.empty() && api != "v1") return "";
-    if ((kind == "EndpointSlice" || kind == "EndpointSliceList") && !api.empty() &&
-        !api.starts_with("discovery.k8s.io/"))
-        return "";
-    return kind;
-}
 
 /// As far as it can be told.
 [[nodiscard]] inline std::string name_if_any(boost::json::object const& object) {
@@ -169,105 +149,98 @@ namespace detail {
     return space.empty() ? name : space + '/' + name;
 }
 
-/// KEP-3157: the bookmark that tells a watch that all that was there has been named.
-[[nodiscard]] inline bool ends_initial_events(boost::json::object const& object) noexcept {
-    auto const inner = [](boost::json::object const* outer, std::string_view name) {
-        auto const* value = outer == nullptr ? nullptr : outer->if_contains(name);
-        return value == nullptr ? nullptr : value->if_object();
-    };
-    auto const* annotations = inner(inner(&object, "metadata"), "annotations");
-    auto const* mark = annotations == nullptr ? nullptr : annotations->if_contains("k8s.io/initial-events-end");
-    return mark != nullptr && mark->is_string() && mark->get_string() == "true";
-}
-
 } // namespace detail
 
+inline std::vector<kubernetes_refusal> kubernetes_reader::flush() {
+    bool changed = cluster_.commit([this](std::string const& name, config_error const& wrong) {
+        refuse({.kind = "Service", .name = name, .reason = wrong.rule});
+    });
+    changed |= control_->configuration().set_cluster_ranges(service_cidrs_.ranges());
+    if (changed || control_->current() == nullptr) control_->publish();
+    return take_refusals();
+}
+
 inline void kubernetes_reader::take(boost::json::value const& value) {
-    if (auto const* all = value.if_array()) {
-        for (auto const& each : *all) take(each);
-    } else if (auto const* object = value.if_object()) {
-        take(*object);
+    for_each_item(
+        value, [this](kubernetes_item const& item) { take(item); },
+        [this](std::string_view kind, std::string_view field, std::string_view reason) {
+            refuse({.kind = std::string{kind}, .field = std::string{field}, .reason = std::string{reason}});
+        });
+}
+
+inline void kubernetes_reader::take(kubernetes_item const& item) {
+    if (item.event == "BOOKMARK") {
+        take_bookmark(item);
+    } else if (item.event == "ADDED" || item.event == "MODIFIED") {
+        take_object(item, change::put);
+    } else if (item.event == "DELETED") {
+        take_object(item, change::remove);
+    } else if (item.event == "ERROR") {
+        take_error(*item.object);
     } else {
-        refuse({.kind = "value", .reason = "an object is wanted"});
+        refuse({.kind = "watch", .field = "type", .reason = shown(item.event) + " is no event"});
     }
 }
 
-inline void kubernetes_reader::take(boost::json::object const& object) {
-    auto const* type = object.if_contains("type");
-    auto const* inner = object.if_contains("object");
-    if (type != nullptr && type->is_string() && inner != nullptr && inner->is_object())
-        return take_event(type->get_string(), inner->get_object());
-    if (auto const* kind = object.if_contains("kind"); kind == nullptr || !kind->is_string())
-        return refuse({.kind = "object", .name = detail::name_if_any(object), .field = "kind", .reason = "is missing"});
-    auto const kind = detail::kind_of(object);
-    if (kind == "List" || kind == "ServiceList" || kind == "EndpointSliceList") return take_list(object, kind);
-    take_object(object, kind, change::put);
+inline void kubernetes_reader::take_error(boost::json::object const& status) {
+    auto const* message = status.if_contains("message");
+    auto const text = message != nullptr && message->is_string() ? shown(message->get_string()) : "without a message";
+    refuse({.kind = "watch", .reason = "the API server reports an error: " + text});
 }
 
-inline void kubernetes_reader::take_event(std::string_view type, boost::json::object const& object) {
-    auto const kind = detail::kind_of(object);
-    if (type == "BOOKMARK") {
-        take_bookmark(object, kind);
-    } else if (type == "ADDED" || type == "MODIFIED") {
-        take_object(object, kind, change::put);
-    } else if (type == "DELETED") {
-        take_object(object, kind, change::remove);
-    } else if (type == "ERROR") {
-        auto const* message = object.if_contains("message");
-        auto const text =
-            message != nullptr && message->is_string() ? shown(message->get_string()) : "without a message";
-        refuse({.kind = "watch", .reason = "the API server reports an error: " + text});
-    } else {
-        refuse({.kind = "watch", .field = "type", .reason = shown(type) + " is no event"});
-    }
-}
-
-inline void kubernetes_reader::take_bookmark(boost::json::object const& object, std::string_view kind) {
+inline void kubernetes_reader::take_bookmark(kubernetes_item const& item) {
     ++counters_.bookmarks;
-    if (!detail::ends_initial_events(object)) return;
-    if (kind == "Service") end_relist(kubernetes_kind::service);
-    if (kind == "EndpointSlice") end_relist(kubernetes_kind::endpoint_slice);
+    if (!ends_initial_events(*item.object)) return;
+    if (auto const kind = known_kind(item.kind, item.api_version)) end_relist(*kind);
+}
+
+inline std::vector<std::string> kubernetes_reader::names_of(kubernetes_kind kind) const {
+    switch (kind) {
+    case kubernetes_kind::service: return cluster_.services();
+    case kubernetes_kind::endpoint_slice: return cluster_.slices();
+    case kubernetes_kind::service_cidr: return service_cidrs_.names();
+    }
+    return {};
+}
+
+inline void kubernetes_reader::remove(kubernetes_kind kind, std::string const& name) {
+    switch (kind) {
+    case kubernetes_kind::service: return cluster_.remove_service(name);
+    case kubernetes_kind::endpoint_slice: return cluster_.remove_slice(name);
+    case kubernetes_kind::service_cidr: return service_cidrs_.remove(name);
+    }
 }
 
 inline void kubernetes_reader::end_relist(kubernetes_kind kind) {
-    bool const is_service = kind == kubernetes_kind::service;
-    for (auto const& name : relist(kind).end(is_service ? cluster_.services() : cluster_.slices())) {
+    for (auto const& name : relist(kind).end(names_of(kind))) {
         ++counters_.vanished;
-        if (is_service)
-            cluster_.remove_service(name);
-        else
-            cluster_.remove_slice(name);
+        remove(kind, name);
     }
 }
 
-/// The objects of a list of one kind do not always say which.
-inline void kubernetes_reader::take_list(boost::json::object const& list, std::string_view kind) {
-    auto const* items = list.if_contains("items");
-    if (items == nullptr || items->is_null()) return;
-    if (!items->is_array())
-        return refuse({.kind = std::string{kind}, .field = "items", .reason = "an array is wanted"});
-    for (auto const& item : items->get_array()) {
-        if (kind == "List" || !item.is_object() || item.get_object().contains("kind"))
-            take(item);
-        else
-            take_object(item.get_object(), kind.substr(0, kind.size() - std::string_view{"List"}.size()), change::put);
-    }
-}
-
-inline void kubernetes_reader::take_object(boost::json::object const& object, std::string_view kind, change what) {
+inline void kubernetes_reader::take_object(kubernetes_item const& item, change what) {
+    auto const& object = *item.object;
+    if (item.kind.empty())
+        return refuse({.kind = "object", .name = detail::name_if_any(object), .field = "kind", .reason = "is missing"});
+    auto const kind = known_kind(item.kind, item.api_version);
+    if (!kind) return ignore(item);
     try {
-        if (kind == "Service")
-            take_service(object, what);
-        else if (kind == "EndpointSlice")
-            take_slice(object, what);
-        else
-            ++counters_.other_kinds;
+        switch (*kind) {
+        case kubernetes_kind::service: return take_service(object, what);
+        case kubernetes_kind::endpoint_slice: return take_slice(object, what);
+        case kubernetes_kind::service_cidr: return take_service_cidr(object, what);
+        }
     } catch (field_error const& wrong) {
-        refuse({.kind = std::string{kind},
+        refuse({.kind = std::string{item.kind},
                 .name = detail::name_if_any(object),
                 .field = wrong.field(),
                 .reason = wrong.what()});
     }
+}
+
+inline void kubernetes_reader::ignore(kubernetes_item const& item) {
+    ++counters_.other_kinds;
+    if (!is_node(item)) ignored_.count(item);
 }
 
 inline void kubernetes_reader::take_service(boost::json::object const& object, change what) {
@@ -294,6 +267,16 @@ inline void kubernetes_reader::take_slice(boost::json::object const& object, cha
         cluster_.put_slice(name, std::move(*slice));
     else
         cluster_.remove_slice(name);
+}
+
+inline void kubernetes_reader::take_service_cidr(boost::json::object const& object, change what) {
+    auto const name = name_of(object).name;
+    if (what == change::put) relist(kubernetes_kind::service_cidr).note(name);
+    ++counters_.service_cidrs;
+    if (what == change::put)
+        service_cidrs_.put(name, read_service_cidr(object));
+    else
+        service_cidrs_.remove(name);
 }
 
 } // namespace kubeproxy::inline v0_2

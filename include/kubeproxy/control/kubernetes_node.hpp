@@ -67,19 +67,24 @@ inline void read_own_node(node_configuration& node, boost::json::object const& o
     if (auto const removed = removed_field(object)) node.removed = *removed;
 }
 
-/// v1 Node; it does not say which service ranges there are.
+/// Addresses of this type in status.addresses of a v1 Node.
+inline void add_node_addresses(node_configuration& node, boost::json::object const& status, std::string_view type) {
+    for_each_in(status, "addresses", [&](auto const& element) {
+        auto const& address = object_in(element);
+        if (text_field(address, "type").value_or("") != type) return;
+        inside("address", [&] { node.addresses.push_back(address_in(text_field(address, "address").value_or(""))); });
+    });
+}
+
+/// v1 Node; it does not say which service ranges there are. InternalIPs precede ExternalIPs, in whatever order the
+/// object lists them, so that the primary address of a family is an InternalIP if it has one (GetNodeHostIPs).
 inline void read_cluster_node(node_configuration& node, boost::json::object const& object) {
     node.name = name_of(object).name;
     node.zone = label_of(object, "topology.kubernetes.io/zone").value_or("");
     inside(object, "spec", [&](auto const& spec) { node.pod_ranges = prefixes_in(spec, "podCIDRs"); });
     inside(object, "status", [&](auto const& status) {
-        for_each_in(status, "addresses", [&](auto const& element) {
-            auto const& address = object_in(element);
-            auto const type = text_field(address, "type").value_or("");
-            if (type != "InternalIP" && type != "ExternalIP") return;
-            inside("address",
-                   [&] { node.addresses.push_back(address_in(text_field(address, "address").value_or(""))); });
-        });
+        add_node_addresses(node, status, "InternalIP");
+        add_node_addresses(node, status, "ExternalIP");
     });
 }
 

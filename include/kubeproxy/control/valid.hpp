@@ -98,6 +98,18 @@ class valid_configuration {
     /// Whether there was one.
     bool remove(std::string_view name);
     [[nodiscard]] std::optional<config_error> set_node(node_configuration node);
+    /// Ranges in which packets to addresses of no service are dropped: the node's, and those of ServiceCIDR objects.
+    [[nodiscard]] std::vector<ip_prefix> service_ranges() const {
+        auto all = node_->service_ranges;
+        all.insert(all.end(), cluster_ranges_.begin(), cluster_ranges_.end());
+        return all;
+    }
+    /// The ranges of the cluster's ServiceCIDR objects. \return whether they are others than before
+    bool set_cluster_ranges(std::vector<ip_prefix> ranges) {
+        if (ranges == cluster_ranges_) return false;
+        cluster_ranges_ = std::move(ranges);
+        return true;
+    }
 
     /// Changes from here to end_changes() are made at the same time: what a service releases in between can still be
     /// claimed by an older one. Lost claims are up to date after end_changes(). Calls may be nested.
@@ -131,6 +143,7 @@ class valid_configuration {
     void note_lost(std::uint32_t slot, configured_service const& before, std::forward_list<claim> const& now);
 
     std::shared_ptr<node_configuration const> node_ = std::make_shared<node_configuration const>();
+    std::vector<ip_prefix> cluster_ranges_;
     slots services_;
     std::vector<std::uint32_t> free_;
     /// By the hash of the name: services have their names already.

@@ -30,7 +30,7 @@ using kubeproxy::bench::random_packets;
 using kubeproxy::bench::translated;
 
 constexpr std::size_t burst_size = 32;
-constexpr new_flow established{.state = kubeproxy::flow_state::udp_replied, .timeout = 3600s};
+constexpr new_flow established{.state = kubeproxy::flow_state::udp_assured, .timeout = 3600s};
 constexpr new_flow half_open{.state = kubeproxy::flow_state::tcp_syn_sent, .timeout = 240s};
 
 /// The table, and a worker that is inside its domain for each burst if it is a shared one.

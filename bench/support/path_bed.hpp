@@ -119,6 +119,7 @@ class path_bed {
             for (std::size_t slot = 0; slot < w.batch(); ++slot) flows.learn(flow(slot), w.packets()[slot].bytes());
             step([&](std::size_t slot, mutable_byte_span to) { flows.write_answer(to, flow(slot)); });
             step([&](std::size_t slot, mutable_byte_span to) { flows.write_request(to, flow(slot)); });
+            step([&](std::size_t slot, mutable_byte_span to) { flows.write_reply(to, flow(slot)); });
         }
         for (std::size_t i = 1; i < workers_.size(); ++i) worker(i).set_now(w.now());
     }

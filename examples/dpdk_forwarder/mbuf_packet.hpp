@@ -61,8 +61,10 @@ class mbuf_packet {
 
     /// Devices say by "none" that a packet has not been on a wire: the field holds the sum of the pseudo-header.
     [[nodiscard]] kubeproxy::checksum_state transport_checksum() const noexcept {
-        bool const is_partial = (frame_->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE;
-        return is_partial ? kubeproxy::checksum_state::partial : kubeproxy::checksum_state::complete;
+        auto const said = frame_->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+        if (said == RTE_MBUF_F_RX_L4_CKSUM_NONE) return kubeproxy::checksum_state::partial;
+        return said == RTE_MBUF_F_RX_L4_CKSUM_GOOD ? kubeproxy::checksum_state::verified
+                                                   : kubeproxy::checksum_state::complete;
     }
     [[nodiscard]] std::size_t gso_size() const noexcept {
         return (frame_->ol_flags & RTE_MBUF_F_RX_LRO) != 0 ? frame_->tso_segsz : 0;

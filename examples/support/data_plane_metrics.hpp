@@ -26,11 +26,15 @@ struct flow_census {
 };
 
 [[nodiscard]] constexpr std::string_view protocol_of(kubeproxy::flow_state s) noexcept {
-    using enum kubeproxy::flow_state;
-    if (s >= tcp_syn_sent && s <= tcp_reset_reply) return "tcp";
-    if (s >= udp_unreplied && s <= udp_replied) return "udp";
-    if (s >= icmp_unreplied && s <= icmp_replied) return "icmp";
-    return s >= sctp_init && s <= sctp_closed ? "sctp" : "other";
+    switch (kubeproxy::kind_of(s)) {
+    case kubeproxy::flow_kind::tcp: return "tcp";
+    case kubeproxy::flow_kind::udp: return "udp";
+    case kubeproxy::flow_kind::icmp: return "icmp";
+    case kubeproxy::flow_kind::sctp: return "sctp";
+    case kubeproxy::flow_kind::other:
+    case kubeproxy::flow_kind::none: break;
+    }
+    return "other";
 }
 
 /// Takes part of the flows at a time, each part inside() of what keeps records from being reused. O(flows)

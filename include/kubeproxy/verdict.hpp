@@ -23,6 +23,7 @@ enum class drop_reason : std::uint8_t {
     // The packet cannot be translated.
     bad_ipv4_checksum,        ///< the header checksum would be lost by a change of family (RFC 1812 section 5.2.2)
     bad_icmp_checksum,        ///< an ICMP error that must be rewritten is damaged
+    bad_transport_checksum,   ///< it would need a new flow, which a damaged packet does not get
     source_route,             ///< unexpired source route, segments left (RFC 7915 sections 4.1 and 5.1)
     zero_udp_checksum,        ///< a fragment without UDP checksum cannot become IPv6 (RFC 7915 section 4.5)
     icmp_type,                ///< an ICMP message without counterpart (RFC 7915 sections 4.2 and 5.2)
@@ -74,6 +75,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
                                                                     "tiny_fragment",
                                                                     "bad_ipv4_checksum",
                                                                     "bad_icmp_checksum",
+                                                                    "bad_transport_checksum",
                                                                     "source_route",
                                                                     "zero_udp_checksum",
                                                                     "icmp_type",

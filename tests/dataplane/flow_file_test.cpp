@@ -29,7 +29,7 @@ flow_images some() {
     using enum flow_state;
     return {.services = {"shop/web:http", "90.0.0.0/8:3306", ""},
             .flows = {{0, narrow(6, 1), narrow(6, 2), tcp_established, false, 5, 7'440'000, {3, 0xffff'ffff}},
-                      {1, wide(17, 1), wide(17, 2), udp_replied, true, 0, 300'000, {1, 1}},
+                      {1, wide(17, 1), wide(17, 2), udp_assured, true, 0, 300'000, {1, 1}},
                       {1, narrow(132, 1), wide(132, 2), sctp_established, false, 209'999, 210'000, {}},
                       {2, wide(58, 1), narrow(1, 1), icmp_unreplied, true, 59'999, 60'000, {}},
                       {0, wide(47, 0), wide(47, 0), other_replied, false, 1, 300'000, {}}}};
@@ -58,7 +58,7 @@ TEST(flow_file, reads_what_it_wrote) {
     EXPECT_EQ(refusal(flow_file_of({})), "") << "no flows are a file, too";
 }
 
-TEST(flow_file, layout_of_version_1) { // by hand, from the comment in flow_image.hpp; CRC32c by the bitwise algorithm
+TEST(flow_file, layout_of_version_2) { // by hand, from the comment in flow_image.hpp; CRC32c by the bitwise algorithm
     auto file = flow_file_of({.services = {"a"},
                               .flows = {{.service = 0,
                                          .original = narrow(6, 0x1234),
@@ -69,16 +69,46 @@ TEST(flow_file, layout_of_version_1) { // by hand, from the comment in flow_imag
                                          .timeout = 240'000,
                                          .packets = {1, 2}}}});
     auto const expected = hex::bytes_of("4b55464c4f57530a"     // magic
-                                        "00010000"             // version
+                                        "00020000"             // version
                                         "00000001"             // services
                                         "0000000000000001"     // flows
                                         "0000000000000057"     // size
                                         "000161"               // "a"
-                                        "00000000040106060000" // service, state, flags, protocols, silent
+                                        "00000000090106060000" // service, state, flags, protocols, silent
                                         "00070003a9800000000100000002"
                                         "c00002010a60000112340050c00002010a60000156780050");
     ASSERT_EQ(file.size(), expected.size() + 4);
     EXPECT_TRUE(std::equal(expected.begin(), expected.end(), file.begin()));
+}
+
+TEST(flow_file, version_1_is_read_with_its_own_numbers_of_states) {
+    struct row {
+        std::uint8_t protocol, number;
+        flow_state state;
+    };
+    using enum flow_state;
+    for (auto const& r : std::vector<row>{{6, 1, tcp_syn_sent},
+                                          {6, 4, tcp_established},
+                                          {6, 7, tcp_closed},
+                                          {6, 8, tcp_reset},
+                                          {6, 9, tcp_reset},
+                                          {17, 10, udp_unreplied},
+                                          {17, 11, udp_assured},
+                                          {1, 13, icmp_assured},
+                                          {132, 14, sctp_init},
+                                          {132, 20, sctp_closed},
+                                          {47, 22, other_assured}}) {
+        auto const file = flow_file_of(
+            {.services = {"a"},
+             .flows = {
+                 {.original = narrow(r.protocol, 1), .translated = narrow(r.protocol, 2), .state = tcp_established}}});
+        auto const read = read_flow_file(changed(changed(file, 9, 1), 32 + 3 + 4, r.number));
+        ASSERT_TRUE(std::holds_alternative<flow_images>(read)) << int{r.number};
+        EXPECT_EQ(std::get<flow_images>(read).flows.at(0).state, r.state) << int{r.number};
+    }
+    auto const file = changed(flow_file_of(some()), 9, 1);
+    EXPECT_EQ(refusal(changed(file, 32 + 3 * 2 + 13 + 15 + 4, 23)),
+              "is damaged: flow 1 has a state that its protocol has not");
 }
 
 TEST(flow_file, every_truncation_is_refused) {
@@ -108,8 +138,9 @@ TEST(flow_file, others_files_are_refused) {
     };
     EXPECT_EQ(refusal(text("ku vip 10.0.0.0/8 port 80\n")), "is no file of flows");
     EXPECT_EQ(refusal(bytes(4096)), "is no file of flows");
-    EXPECT_EQ(refusal(changed(flow_file_of(some()), 9, 0)), "is of version 0, and this program reads version 1");
-    EXPECT_EQ(refusal(changed(flow_file_of(some()), 8, 1)), "is of version 257, and this program reads version 1");
+    EXPECT_EQ(refusal(changed(flow_file_of(some()), 9, 0)), "is of version 0, and this program reads versions 1 to 2");
+    EXPECT_EQ(refusal(changed(flow_file_of(some()), 8, 1)),
+              "is of version 258, and this program reads versions 1 to 2");
 }
 
 /// Where the first flow of some() is: three names before it.
@@ -125,7 +156,7 @@ TEST(flow_file, records_that_cannot_be_are_refused_though_the_checksum_fits) {
     for (auto const& d : std::vector<damage>{
              {"service", first_flow + 3, 3, "is damaged: flow 1 names no service"},
              {"state none", first_flow + 4, 0, "is damaged: flow 1 has a state that its protocol has not"},
-             {"state of UDP", first_flow + 4, 10, "is damaged: flow 1 has a state that its protocol has not"},
+             {"state of UDP", first_flow + 4, 24, "is damaged: flow 1 has a state that its protocol has not"},
              {"state beyond all", first_flow + 4, 255, "is damaged: flow 1 has a state that its protocol has not"},
              {"flags", first_flow + 5, 0x08, "is damaged: flow 1 has unknown flags"},
              {"protocol", first_flow + 7, 17, "is damaged: flow 1 has two protocols"},

@@ -98,11 +98,12 @@ TEST_F(mbuf_packet_test, every_translation_in_an_mbuf_gives_the_bytes_that_it_gi
 TEST_F(mbuf_packet_test, only_what_was_not_on_a_wire_has_a_partial_checksum) {
     auto packet = packet_of(testing::ethernet_ipv4, build::bytes_of({}));
     for (std::uint64_t const flag :
-         {std::uint64_t{RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN}, std::uint64_t{RTE_MBUF_F_RX_L4_CKSUM_BAD},
-          std::uint64_t{RTE_MBUF_F_RX_L4_CKSUM_GOOD}}) {
+         {std::uint64_t{RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN}, std::uint64_t{RTE_MBUF_F_RX_L4_CKSUM_BAD}}) {
         packet.frame().ol_flags = flag | RTE_MBUF_F_RX_RSS_HASH;
         EXPECT_EQ(packet.transport_checksum(), kubeproxy::checksum_state::complete);
     }
+    packet.frame().ol_flags = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+    EXPECT_EQ(packet.transport_checksum(), kubeproxy::checksum_state::verified);
     packet.frame().ol_flags = RTE_MBUF_F_RX_L4_CKSUM_NONE;
     EXPECT_EQ(packet.transport_checksum(), kubeproxy::checksum_state::partial);
 }

@@ -62,7 +62,7 @@ TEST(table_shared, threads_never_lose_a_flow_that_lives_nor_see_half_of_one) {
             burst const inside{domain, workers[0]};
             for (std::uint32_t i = 0; i < stable; ++i)
                 ASSERT_EQ(
-                    table.insert(client_to_vip(i), client_to_pod(i), flow_of(i, flow_state::udp_replied, 7440s), at(0))
+                    table.insert(client_to_vip(i), client_to_pod(i), flow_of(i, flow_state::udp_assured, 7440s), at(0))
                         .what,
                     insert_outcome::inserted);
         }
@@ -267,7 +267,7 @@ TEST(table_shared, a_record_is_not_reused_while_a_worker_may_read_it) {
     auto const reader = *domain.attach(), writer = *domain.attach();
     domain.enter(writer);
     auto const ref =
-        table.insert(client_to_vip(1), client_to_pod(1), flow_of(1, flow_state::udp_replied, 300s), at(0)).ref;
+        table.insert(client_to_vip(1), client_to_pod(1), flow_of(1, flow_state::udp_assured, 300s), at(0)).ref;
     domain.leave(writer);
     domain.enter(reader);
     ASSERT_EQ(table.find(client_to_vip(1)), ref);

@@ -221,7 +221,7 @@ TYPED_TEST(table_test, touch_counts_and_moves_the_state) {
     EXPECT_EQ(table.body(there).state(), flow_state::tcp_syn_received);
     EXPECT_TRUE(table.is_expired(there, at(241s)));
     table.touch(there, at(2s), transport_event::packet, 1500, limits);
-    EXPECT_EQ(table.body(there).state(), flow_state::tcp_established);
+    EXPECT_EQ(table.body(there).state(), flow_state::tcp_unconfirmed);
     EXPECT_FALSE(table.is_expired(there, at(7441s)));
     EXPECT_TRUE(table.is_expired(there, at(7442s)));
     EXPECT_EQ(table.body(there).packets[0].load(), 2u);
@@ -332,7 +332,7 @@ TYPED_TEST(table_test, eviction_takes_the_expired_one_then_the_longest_silent) {
     insert(1, tcp_flow, at(10s));
     insert(2, tcp_flow, at(5s));
     insert(3, established_flow, at(0s));
-    insert(4, {.state = flow_state::udp_replied, .timeout = 15s}, at(8s));
+    insert(4, {.state = flow_state::udp_assured, .timeout = 15s}, at(8s));
     insert(5, tcp_flow, at(20s));
     EXPECT_FALSE(is_there(2)) << "half-open, silent since second 5";
     insert(6, tcp_flow, at(23s));
@@ -479,7 +479,7 @@ void expect_like_a_map(Test& test, std::uint64_t seed, int operations) {
             auto const port = static_cast<std::uint32_t>(random() % keys);
             auto const added =
                 table.insert(client_to_vip<ipv4>(client), reply_tuple(port),
-                             {.service = client, .state = flow_state::udp_replied, .timeout = 1s}, flow_time::of(now));
+                             {.service = client, .state = flow_state::udp_assured, .timeout = 1s}, flow_time::of(now));
             if (known != flows.end() && is_old(known->second)) forget(client);
             if (flows.contains(client)) {
                 ASSERT_EQ(added.what, insert_outcome::duplicate) << "step " << i;

@@ -1,3 +1,4 @@
+#include "support/flood.hpp"
 #include "support/packet_builder.hpp"
 #include "support/testbed.hpp"
 
@@ -14,73 +15,11 @@ namespace kubeproxy {
 namespace {
 
 using build::bytes_of;
+using flood::answer_to, flood::fast_bed, flood::segment, flood::slower;
 using testing_support::octets;
 using testing_support::settled;
 using testing_support::testbed;
 using namespace std::chrono_literals;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::size_t slower = 20; // the same behaviour on fewer packets: the optimised build runs them all
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr std::size_t slower = 20;
-#else
-constexpr std::size_t slower = 1;
-#endif
-#else
-constexpr std::size_t slower = 1;
-#endif
-
-/// One packet at a time through a proxy of its own, without a copy for the test: for millions of them.
-class fast_bed {
-  public:
-    fast_bed(std::string_view ku, flow_table_size size)
-        : flows_{size, 1}, control_{services_}, proxy_{flows_, services_} {
-        EXPECT_TRUE(control_.apply(ku).ok());
-    }
-    /// What became of `packet`; its bytes are rewritten in place.
-    outcome send(octets& packet, std::chrono::nanoseconds now) {
-        octets& memory = memory_;
-        memory.resize(128 + packet.size());
-        std::ranges::copy(packet, memory.begin() + 128);
-        span_packet p{memory, 128};
-        outcome result;
-        proxy_.process(std::span{&p, 1}, now, [&](span_packet&, outcome const& o) { result = o; });
-        auto const out = p.bytes();
-        packet.assign(out.begin(), out.end());
-        return result;
-    }
-    [[nodiscard]] flow_table& flows() noexcept { return flows_; }
-    [[nodiscard]] verdict_counters const& verdicts() const noexcept { return proxy_.verdicts(); }
-
-  private:
-    service_source services_;
-    flow_table flows_;
-    controller control_;
-    proxy<span_packet> proxy_;
-    octets memory_;
-};
-
-octets segment(unsigned flags, std::uint32_t client, unsigned port) {
-    static auto const plain = bytes_of({.destination = "90.0.0.1", .protocol = 6, .message = seed::tcp({}, 0, 0, 80)});
-    auto packet = plain;
-    store_be(mutable_byte_span{packet}, 12, client);
-    store_be(mutable_byte_span{packet}, 20, static_cast<std::uint16_t>(port));
-    store_be(mutable_byte_span{packet}, 33, static_cast<std::uint8_t>(flags));
-    return packet;
-}
-
-/// The answer of whoever got `packet`: addresses and ports swapped.
-octets answer_to(octets const& packet, unsigned flags) {
-    auto answer = packet;
-    mutable_byte_span const bytes{answer};
-    store_object(bytes, 12, load_object<ipv4::address>(packet, 16));
-    store_object(bytes, 16, load_object<ipv4::address>(packet, 12));
-    store_be(bytes, 20, load_be<std::uint16_t>(packet, 22));
-    store_be(bytes, 22, load_be<std::uint16_t>(packet, 20));
-    store_be(bytes, 33, static_cast<std::uint8_t>(flags));
-    return answer;
-}
 
 constexpr unsigned syn = 0x02, ack = 0x10;
 
@@ -93,12 +32,14 @@ TEST(floods, of_half_open_connections_take_no_place_from_established_ones) {
     auto const port = [](std::size_t i) { return static_cast<unsigned>(1024 + i); };
     for (std::size_t i = 0; i < established; ++i) {
         auto first = segment(syn, client(i), port(i));
-        ASSERT_EQ(bed.send(first, 0s).what, verdict::forward());
+        ASSERT_EQ(bed.send(first, 0s).what, verdict::forward()); // and `first` is what the pod gets
         pods[i].assign(first.begin() + 16, first.begin() + 20);
         auto reply = answer_to(first, syn | ack);
         ASSERT_EQ(bed.send(reply, 0s).relation, flow_relation::reply);
         auto second = segment(ack, client(i), port(i));
         ASSERT_EQ(bed.send(second, 0s).relation, flow_relation::original);
+        auto data = answer_to(first, ack);
+        ASSERT_EQ(bed.send(data, 0s).relation, flow_relation::reply);
     }
     auto const memory = bed.flows().bytes();
     std::chrono::nanoseconds now{};
@@ -132,10 +73,14 @@ TEST(floods, one_address_has_as_many_ports_towards_one_remote_as_there_are) {
         auto packet = bytes_of({.source = "2001:db8::" + std::to_string(flow / 50'000 + 1),
                                 .destination = "fd00::1",
                                 .message = seed::udp(octets(4), 1024 + flow % 50'000, 80)});
+        auto again = packet;
         auto const o = bed.send(packet, now);
         if (o.what == verdict::forward()) {
             ++forwarded;
             ports.insert(load_be<std::uint16_t>(packet, 20));
+            auto reply = answer_to(packet);
+            (void)bed.send(reply, now);
+            (void)bed.send(again, now); // assured: it keeps its port
         }
         exhausted += o.what == verdict::drop(drop_reason::ports_exhausted);
     };
@@ -146,7 +91,7 @@ TEST(floods, one_address_has_as_many_ports_towards_one_remote_as_there_are) {
     EXPECT_EQ(forwarded + exhausted, 70'000u);
     EXPECT_EQ(bed.verdicts().dropped(drop_reason::ports_exhausted), exhausted);
     auto const before = forwarded;
-    for (unsigned flow = 0; flow < 1000; ++flow) connect(100'000 + flow, 31s); // unreplied UDP: 30 s
+    for (unsigned flow = 0; flow < 1000; ++flow) connect(100'000 + flow, 301s); // replied UDP: 300 s
     EXPECT_EQ(forwarded, before + 1000) << "ports serve again after the timeout";
 }
 
@@ -161,8 +106,9 @@ TEST(floods, a_million_connections_to_distinct_remotes_share_four_addresses) {
     std::size_t forwarded = 0;
     for (std::size_t flow = 0; flow < connections; ++flow) {
         auto packet = plain;
-        store_be(mutable_byte_span{packet}, 20, static_cast<std::uint32_t>(flow / 16));
-        store_be(mutable_byte_span{packet}, 40, static_cast<std::uint16_t>(1024 + flow % 16));
+        flood::change(packet, 46, 20, static_cast<unsigned>(flow / 16 >> 16));
+        flood::change(packet, 46, 22, static_cast<unsigned>(flow / 16 & 0xffff));
+        flood::change(packet, 46, 40, static_cast<unsigned>(1024 + flow % 16));
         forwarded += bed.send(packet, 0s).what == verdict::forward();
         seen.emplace(load_be<std::uint64_t>(packet, 12), load_be<std::uint32_t>(packet, 20));
     }
@@ -196,7 +142,10 @@ TEST(floods, a_full_table_forwards_by_the_ring_what_needs_no_state) {
             bed.send(bytes_of({.source = client, .destination = vip, .protocol = 6, .message = message(syn)}));
         if (request.what.what != verdict::forward()) return request.what;
         (void)bed.send(answer_to(request.bytes, syn | ack));
-        return bed.send(bytes_of({.source = client, .destination = vip, .protocol = 6, .message = message(ack)})).what;
+        auto const last =
+            bed.send(bytes_of({.source = client, .destination = vip, .protocol = 6, .message = message(ack)})).what;
+        (void)bed.send(answer_to(request.bytes, ack));
+        return last;
     };
     for (unsigned port = 1; port <= 500; ++port) (void)established("90.0.0.1", "192.0.2.1", port);
     EXPECT_EQ(established("90.0.0.1", "192.0.2.1", 501).what, verdict::forward());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "support/slow_model_checksum.hpp"
 #include "support/slow_model_choices.hpp"
 #include "support/slow_model_fragments.hpp"
 #include "support/slow_model_related.hpp"
@@ -121,7 +122,8 @@ inline void model::go_on(subject const& s, comparison& seen) {
         flows_.end(found.what);
         found = {};
     };
-    if (found && opens && found.what->is_over()) end();
+    bool const counts = may_change(s.packet, s.r);
+    if (found && opens && found.what->is_over() && counts) end();
     bool const is_gone = found && found.what->at->is_gone;
     bool const is_reset = is_gone && s.key.protocol == 6 && settings_.resets_removed;
     auto const seeks_another = [&] {
@@ -132,12 +134,12 @@ inline void model::go_on(subject const& s, comparison& seen) {
     if (!found) return without_flow(s, seen);
     if (s.flaw != drop_reason::none) return seen.want_verdict(verdict::drop(s.flaw));
     if (is_reset && s.r.what == kind::ports && !s.r.is_fragment() && what != event::rst) {
-        if (found.what->is_over()) {
+        if (found.what->is_over() || found.what->tcp.was_reset()) {
             found.what->tcp.tell(found.from);
             return refuse_removed(s, seen);
         }
         auto const reset = as_reset(s.packet, s.r);
-        return follow({reset, s.r, s.key, s.flaw}, event::rst, found, seen);
+        return follow({reset, s.r, s.key, s.flaw}, event::cut, found, seen);
     }
     follow(s, what, found, seen);
 }
@@ -155,7 +157,7 @@ inline void model::follow(subject const& s, event what, found_flow found, compar
     auto& f = *found.what;
     bool const from_client = found.from == side::client;
     bool const is_error = s.r.what == kind::error;
-    if (!is_error) f.take(what, found.from, now_);
+    if (!is_error) f.take(what, found.from, tag_words::of(s.packet, s.r), now_, may_change(s.packet, s.r));
     if (!f.is_source_known && !is_error) choices_.learn_source(s, f, flows_, now_, seen.front());
     route const to{from_client ? f.translated : f.original.mirrored(),
                    {is_error      ? flow_relation::related
@@ -249,6 +251,10 @@ inline void model::open(subject const& s, found_service const& to, comparison& s
     bool const has_choice = detail::has_ports(s.key.protocol) || s.key.protocol == 1 || s.key.protocol == 58;
     bool const is_taken =
         !f->is_masqueraded && static_cast<bool>(flows_.find(f->translated.mirrored(), now_, services_->times));
+    if (!may_open(s.packet, s.r)) { // forwarded if no state is needed, and remembered by nobody
+        if (f->is_masqueraded) return seen.want_verdict(verdict::drop(drop_reason::bad_transport_checksum));
+        return settle(s, {f->translated, {flow_relation::none, false}}, seen);
+    }
     auto const exhausted = verdict::drop(drop_reason::ports_exhausted);
     if (f->is_masqueraded && !has_choice && o.what.what == exhausted) return seen.want_verdict(exhausted);
     if (f->is_masqueraded && has_choice) f->translated.sport = unknown_port;

@@ -17,6 +17,7 @@ enum class event {
     syn_ack,
     fin,
     rst,
+    cut, ///< a packet that the path made a RST
     init,
     init_ack,
     cookie_echo,
@@ -26,6 +27,19 @@ enum class event {
     abort,
 };
 enum class side { client, pod };
+
+/// What an SCTP packet says of verification tags (RFC 9260 sections 3.1, 3.3.3 and 3.3.7).
+struct tag_words {
+    std::size_t tag = 0, initiate = 0;
+    bool is_reflected = false;
+
+    static tag_words of(octets const& packet, reading const& r) {
+        if (r.what != kind::ports || r.shown.protocol != 132 || r.is_fragment()) return {};
+        auto const message = part(packet, r.transport, r.end - r.transport);
+        return {get(message, 4, 4), message.size() >= 20 ? get(message, 16, 4) : 0,
+                message.size() >= 14 && (get(message, 13, 1) & 1) != 0};
+    }
+};
 
 /// RFC 9293 section 3.1; RFC 9260 section 3.2, the first chunk.
 inline event event_of(octets const& packet, reading const& r) {
@@ -47,53 +61,72 @@ inline event event_of(octets const& packet, reading const& r) {
 /// TCP as a NAT must see it: RFC 5382 REQ-5's established or transitory, RFC 6146 section 3.5.2.2.
 ///
 ///     SYN -> asked -> SYN back -> answered -> the client's ACK -> open -> FIN both ways -> over
-///     anything else: joined -> an answer -> open;   RST: over, until the side that sent it goes on: joined
+///     anything else: joined -> an answer -> open
+///     RST: refused, or if it was open, in doubt until both sides have sent something else: open again
 class tcp_life {
   public:
     explicit tcp_life(event first)
         : stage_{first == event::syn   ? stage::asked
-                 : first == event::rst ? stage::reset
+                 : first == event::rst ? stage::refused
                                        : stage::joined} {}
 
     void take(event e, side from) {
-        if (stage_ == stage::told) return;
-        bool const is_syn = e == event::syn || e == event::syn_ack;
+        if (is_over() || stage_ == stage::cut) return;
+        bool const by_pod = from == side::pod, is_syn = e == event::syn || e == event::syn_ack;
+        if (e == event::cut) {
+            stage_ = stage::cut;
+            cut_by_ = from;
+            return;
+        }
         if (e == event::rst) {
-            if (is_over()) return;
-            stage_ = stage::reset;
-            reset_by_ = from;
-        } else if (stage_ == stage::reset) {
-            if (!is_syn && from == reset_by_) stage_ = stage::joined;
+            bool const was_open = stage_ == stage::open || stage_ == stage::in_doubt;
+            stage_ = was_open ? stage::in_doubt : stage::refused;
+            since_reset_.clear();
+        } else if (stage_ == stage::in_doubt) {
+            if (!is_syn) go_on(e, from);
+            if (e == event::syn_ack && by_pod) stage_ = stage::answered;
+        } else if (stage_ == stage::refused) {
+            if (e == event::syn_ack && by_pod) stage_ = stage::answered;
+            if (e == event::syn && !by_pod) stage_ = stage::asked;
+            if (!is_syn && !by_pod) stage_ = stage::joined;
         } else if (stage_ == stage::asked) {
-            if (is_syn && from == side::pod) stage_ = stage::answered;
+            if (is_syn && by_pod) stage_ = stage::answered;
         } else if (stage_ == stage::answered) {
-            if (e != event::syn && from == side::client) open(e, from);
+            if (e != event::syn && !by_pod) open(e, from);
         } else if (stage_ == stage::joined) {
-            if (!is_syn && from == side::pod) open(e, from);
+            if (!is_syn && by_pod) open(e, from);
         } else if (e == event::fin) {
             finished_.insert(from);
         }
     }
     /// One end got the reset that the other seemed to send; now that one is answered with one.
     void tell(side from) {
-        if (stage_ == stage::reset && from == reset_by_) stage_ = stage::told;
+        if (stage_ == stage::cut && from == cut_by_) stage_ = stage::told;
+    }
+    [[nodiscard]] bool was_reset() const {
+        return stage_ == stage::in_doubt || stage_ == stage::refused || stage_ == stage::cut;
     }
     [[nodiscard]] bool is_asked() const { return stage_ == stage::asked; }
     [[nodiscard]] bool is_over() const {
-        return stage_ == stage::reset || stage_ == stage::told || finished_.size() == 2;
+        return stage_ == stage::told || (stage_ == stage::open && finished_.size() == 2);
     }
     [[nodiscard]] bool is_open() const { return stage_ == stage::open && finished_.size() < 2; }
 
   private:
-    enum class stage { asked, answered, joined, open, reset, told };
+    enum class stage { asked, answered, joined, refused, open, in_doubt, cut, told };
     void open(event e, side from) {
         stage_ = stage::open;
         finished_.clear();
         if (e == event::fin) finished_.insert(from);
     }
+    void go_on(event e, side from) {
+        since_reset_.insert(from);
+        if (e == event::fin) finished_.insert(from);
+        if (since_reset_.size() == 2 || finished_.size() == 2) stage_ = stage::open;
+    }
     stage stage_;
-    side reset_by_ = side::client;
-    std::set<side> finished_{};
+    side cut_by_ = side::client;
+    std::set<side> finished_{}, since_reset_{};
 };
 
 /// RFC 9260 sections 5.1 and 9.
@@ -104,6 +137,28 @@ class sctp_life {
                  : first == event::abort ? stage::over
                                          : stage::joined} {}
 
+    void take(event e, side from, tag_words const& words) {
+        bool const ends = e == event::abort || e == event::shutdown_complete;
+        if (ends && !is_genuine(from, words)) return;
+        auto const before = stage_;
+        take(e, from);
+        if (e != event::init_ack || stage_ == before) return;
+        auto const other = from == side::client ? side::pod : side::client;
+        if (words.initiate == 0) return;
+        tags_ = {{from, words.tag}, {other, words.initiate}};
+    }
+    [[nodiscard]] bool is_over() const { return stage_ == stage::over; }
+    [[nodiscard]] bool is_open() const { return stage_ == stage::open || stage_ == stage::joined_and_answered; }
+
+  private:
+    enum class stage { asked, answered, echoed, joined, joined_and_answered, open, leaving, over };
+
+    /// RFC 9260 section 8.5.1, as far as the tags are known.
+    [[nodiscard]] bool is_genuine(side from, tag_words const& words) const {
+        if (tags_.empty()) return true;
+        auto const other = from == side::client ? side::pod : side::client;
+        return words.tag == tags_.at(words.is_reflected ? other : from);
+    }
     void take(event e, side from) {
         bool const is_reply = from == side::pod;
         if (stage_ == stage::over) return;
@@ -116,16 +171,14 @@ class sctp_life {
         else if (stage_ == stage::echoed && is_reply && e == event::cookie_ack)
             stage_ = stage::open;
         else if (stage_ == stage::joined && is_reply)
+            stage_ = stage::joined_and_answered;
+        else if (stage_ == stage::joined_and_answered && !is_reply)
             stage_ = stage::open;
         else if (stage_ == stage::open && e == event::shutdown)
             stage_ = stage::leaving;
     }
-    [[nodiscard]] bool is_over() const { return stage_ == stage::over; }
-    [[nodiscard]] bool is_open() const { return stage_ == stage::open; }
-
-  private:
-    enum class stage { asked, answered, echoed, joined, open, leaving, over };
     stage stage_;
+    std::map<side, std::size_t> tags_{}; ///< which packets of each side carry; empty: unknown
 };
 
 struct flow {
@@ -141,11 +194,13 @@ struct flow {
     bool is_replied = false;
     std::int64_t last = 0; ///< milliseconds
 
-    void take(event e, side from, std::int64_t now) {
-        tcp.take(e, from);
-        sctp.take(e, from);
-        if (from == side::pod) is_replied = true;
+    /// \param may_change whether the packet counts for anything but that there was one
+    void take(event e, side from, tag_words const& words, std::int64_t now, bool may_change) {
         last = now;
+        if (!may_change) return;
+        tcp.take(e, from);
+        if (original.protocol == 132) sctp.take(e, from, words);
+        if (from == side::pod) is_replied = true;
     }
     [[nodiscard]] bool is_over() const {
         return original.protocol == 6 ? tcp.is_over() : original.protocol == 132 && sctp.is_over();

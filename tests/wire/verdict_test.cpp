@@ -29,6 +29,7 @@ constexpr std::array reasons{
     KUBEPROXY_REASON(tiny_fragment),
     KUBEPROXY_REASON(bad_ipv4_checksum),
     KUBEPROXY_REASON(bad_icmp_checksum),
+    KUBEPROXY_REASON(bad_transport_checksum),
     KUBEPROXY_REASON(source_route),
     KUBEPROXY_REASON(zero_udp_checksum),
     KUBEPROXY_REASON(icmp_type),

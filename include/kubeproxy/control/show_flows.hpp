@@ -49,16 +49,56 @@ struct counter_view {
 };
 
 [[nodiscard]] constexpr std::string_view name(flow_state state) noexcept {
-    constexpr std::string_view names[]{"none",         "syn sent",      "syn received", "picked up",      "established",
-                                       "fin original", "fin reply",     "closed",       "reset original", "reset reply",
-                                       "unreplied",    "replied",       "unreplied",    "replied",        "init",
-                                       "init acked",   "cookie echoed", "picked up",    "established",    "shutdown",
-                                       "closed",       "unreplied",     "replied"};
+    if (is_tcp_reset(state)) return "reset";
+    constexpr std::string_view names[]{"none",
+                                       "syn sent",
+                                       "syn received",
+                                       "picked up",
+                                       "refused",
+                                       "unconfirmed",
+                                       "unconfirmed fin",
+                                       "answered",
+                                       "answered fin",
+                                       "established",
+                                       "fin original",
+                                       "fin reply",
+                                       "closed",
+                                       "reset",
+                                       "reset",
+                                       "",
+                                       "",
+                                       "",
+                                       "",
+                                       "",
+                                       "",
+                                       "",
+                                       "",
+                                       "", // reset
+                                       "unreplied",
+                                       "replied",
+                                       "assured",
+                                       "unreplied",
+                                       "replied",
+                                       "assured",
+                                       "init",
+                                       "init acked",
+                                       "cookie echoed",
+                                       "picked up",
+                                       "answered",
+                                       "established",
+                                       "shutdown",
+
+                                       "closed",
+                                       "unreplied",
+                                       "replied",
+                                       "assured"};
+    static_assert(std::size(names) == static_cast<std::size_t>(flow_state::count_));
     auto const i = static_cast<std::size_t>(state);
     return i < std::size(names) ? names[i] : "";
 }
-static_assert(name(flow_state::udp_replied) == "replied" && name(flow_state::sctp_init) == "init" &&
-              name(flow_state::sctp_closed) == "closed" && name(flow_state::other_replied) == "replied");
+static_assert(name(flow_state::tcp_closed) == "closed" && name(flow_state::udp_replied) == "replied" &&
+              name(flow_state::sctp_init) == "init" && name(flow_state::sctp_closed) == "closed" &&
+              name(flow_state::other_assured) == "assured");
 
 namespace detail {
 

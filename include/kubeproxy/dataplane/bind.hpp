@@ -1,10 +1,12 @@
 #pragma once
 
 #include "kubeproxy/dataplane/burst.hpp"
+#include "kubeproxy/dataplane/checksum_trust.hpp"
 #include "kubeproxy/dataplane/context.hpp"
 #include "kubeproxy/dataplane/routed.hpp"
 #include "kubeproxy/dataplane/select.hpp"
 #include "kubeproxy/flow/port_pool.hpp"
+#include "kubeproxy/flow/port_reclaim.hpp"
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/nat/rate_limit.hpp"
 #include "kubeproxy/nat/refusal.hpp"
@@ -65,6 +67,7 @@ class bind_stage {
         card.result->masqueraded = changes_source;
         card.result->backend = card.choice.backend;
         if (card.headers.what == content::icmp_error) return follow_ring<To>(card);
+        if (!detail::may_open_flow(card)) return without_flow<To>(card, drop_reason::bad_transport_checksum);
         if (!new_flows_.allow(burst_->clock)) return without_flow<To>(card, drop_reason::flow_rate_limited);
         if (changes_source) {
             auto const why = take_source(card.key, after, services().template node<To>());
@@ -87,8 +90,14 @@ class bind_stage {
         source_range<To> from{.first = first, .last = last};
         if (services().excluded_ports_first != 0)
             from.excluded = {services().excluded_ports_first, services().excluded_ports_last};
-        auto const is_free = [this](tuple<To> const& t) { return flows_->reply_is_free(t, burst_->now); };
-        auto const taken = std::get<port_pool<To>>(pools_).choose(from, key, after, is_free);
+        auto& pool = std::get<port_pool<To>>(pools_);
+        port_reclaim<Table, To> holders{*flows_, burst_->now};
+        auto const is_free = [&holders](tuple<To> const& t) { return holders.is_free(t); };
+        auto taken = pool.choose(from, key, after, is_free);
+        if (!taken && pool.has_choice(after.protocol)) {
+            taken = pool.sample(from, key, after, is_free);
+            if (!taken) taken = holders.take();
+        }
         if (!taken) return drop_reason::ports_exhausted;
         after = *taken;
         return drop_reason::none;

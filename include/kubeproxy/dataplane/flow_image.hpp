@@ -55,9 +55,11 @@ namespace detail {
 ///                timeout, packets of both directions (4 each), the two tuples: addresses (4 or 16 each), ports (2
 ///                each)
 ///     size - 4   CRC32c of all before it, as SCTP has it
+///
+/// Version 1 differs in the numbers of the states.
 struct flow_file {
     static constexpr std::string_view magic = "KUFLOWS\n";
-    static constexpr std::uint16_t version = 1;
+    static constexpr std::uint16_t version = 2, oldest_version = 1;
     static constexpr std::size_t header = 32, checksum = 4, smallest_flow = 24 + 2 * 12;
     static constexpr std::uint8_t masqueraded = 0x01, original_ipv6 = 0x02, translated_ipv6 = 0x04, known_flags = 0x07;
 };
@@ -165,17 +167,45 @@ inline std::optional<flow_image> flow_file_reader::flow() noexcept {
     return f;
 }
 
+/// A state by its number in version 1 of the file. Flows that have been answered were protected then.
+[[nodiscard]] constexpr flow_state state_of_version_1(std::uint8_t number) noexcept {
+    using enum flow_state;
+    constexpr std::array all{none,
+                             tcp_syn_sent,
+                             tcp_syn_received,
+                             tcp_picked_up,
+                             tcp_established,
+                             tcp_fin_original,
+                             tcp_fin_reply,
+                             tcp_closed,
+                             tcp_reset,
+                             tcp_reset,
+                             udp_unreplied,
+                             udp_assured,
+                             icmp_unreplied,
+                             icmp_assured,
+                             sctp_init,
+                             sctp_init_acked,
+                             sctp_cookie_echoed,
+                             sctp_picked_up,
+                             sctp_established,
+                             sctp_shutdown,
+                             sctp_closed,
+                             other_unreplied,
+                             other_assured};
+    return number < all.size() ? all[number] : flow_state::count_;
+}
+
 /// The state is one that a flow of this protocol may be in.
 [[nodiscard]] constexpr bool is_state_of(std::uint8_t protocol, flow_state s) noexcept {
-    using enum flow_state;
-    auto const is_within = [s](flow_state first, flow_state last) { return s >= first && s <= last; };
+    if (s == flow_state::none || s >= flow_state::count_) return false;
     switch (protocol) {
-    case ip_protocol::tcp: return is_within(tcp_syn_sent, tcp_reset_reply);
-    case ip_protocol::udp: return is_within(udp_unreplied, udp_replied);
+    case ip_protocol::tcp: return kind_of(s) == flow_kind::tcp;
+    case ip_protocol::udp: return kind_of(s) == flow_kind::udp;
     case ip_protocol::icmp:
-    case ip_protocol::icmpv6: return is_within(icmp_unreplied, icmp_replied);
-    case ip_protocol::sctp: return is_within(sctp_init, sctp_closed);
-    default: return is_within(other_unreplied, other_replied);
+    case ip_protocol::icmpv6: return kind_of(s) == flow_kind::icmp;
+    case ip_protocol::sctp: return kind_of(s) == flow_kind::sctp;
+    default: return kind_of(s) == flow_kind::other;
     }
 }
 

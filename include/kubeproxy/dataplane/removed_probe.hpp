@@ -79,7 +79,7 @@ class removed_probe {
     void probe(snapshot const& services, flow_ref flow, flow_time now, Make& make, Emit& emit, std::size_t& probes) {
         auto const& body = flows_->body(flow);
         auto const state = body.state();
-        bool const is_tcp = state >= flow_state::tcp_syn_received && state <= flow_state::tcp_reset_reply;
+        bool const is_tcp = kind_of(state) == flow_kind::tcp && state != flow_state::tcp_syn_sent;
         if (!is_tcp || state == flow_state::tcp_closed || body.is_expired(now)) return;
         auto const backend = body.backend.load();
         auto const generation = body.generation.load();
@@ -87,8 +87,8 @@ class removed_probe {
         flows_->visit_tuples(flow, [&](auto const& original, auto const& translated) {
             auto const at = standing_of(services, original, translated, backend, generation);
             if (!is_to_be_reset(services, at.what)) return;
-            if (state != flow_state::tcp_reset_reply) send(original.mirrored(), make, emit, probes);
-            if (state != flow_state::tcp_reset_original) send(translated, make, emit, probes);
+            if (state != flow_state::tcp_cut_reply) send(original.mirrored(), make, emit, probes);
+            if (state != flow_state::tcp_cut_original) send(translated, make, emit, probes);
         });
     }
 

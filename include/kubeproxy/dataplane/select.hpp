@@ -58,8 +58,13 @@ class select_stage {
     template <ip_version V>
     void choose(packet_card<P, V>& card) noexcept {
         by_.now = burst_->now;
-        auto const use = card.headers.what == content::icmp_error ? affinity_use::look : affinity_use::remember;
-        select_backend(*burst_->services, card.key, by_, use, card.choice);
+        auto const& services = *burst_->services;
+        auto const& choice = card.choice;
+        select_backend(services, card.key, by_, affinity_use::look, card.choice);
+        if (choice.what != selection::decision::forward || card.headers.what == content::icmp_error) return;
+        auto const& service = services.service_at(choice.service);
+        if (service.affinity_seconds != 0 && detail::may_open_flow(card))
+            by_.remember(services, service, choice.backend, card.key);
     }
 
     /// A reply whose flow nobody knows, where the host wants it mapped all the same and its backend has one door.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kubeproxy/dataplane/burst.hpp"
+#include "kubeproxy/dataplane/checksum_trust.hpp"
 #include "kubeproxy/dataplane/context.hpp"
 #include "kubeproxy/dataplane/parse.hpp"
 #include "kubeproxy/dataplane/routed.hpp"
@@ -83,7 +84,8 @@ class track_stage {
     [[gnu::always_inline]] next<V> enter(packet_card<P, V>& card, flow_ref flow, Record& record) const noexcept {
         auto const event = event_of(card.headers);
         auto const& body = record.body;
-        if (body.is_expired(burst_->now) || (is_opening(event) && is_closing(body.state()))) [[unlikely]] {
+        bool const starts_anew = is_opening(event) && is_over(body.state()) && detail::may_change_state(card);
+        if (body.is_expired(burst_->now) || starts_anew) [[unlikely]] {
             flows_->erase(flow);
             return unknown<P, V>{&card};
         }
@@ -129,13 +131,13 @@ class track_stage {
         if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
         if (is_to_be_reset(*burst_->services, at.what) && card.headers.what == content::ports &&
             !card.headers.is_fragment && event != transport_event::tcp_rst) {
-            if (is_closing(record.body.state())) { // one end knows, and this is the other
+            if (has_ended_or_reset(record.body.state())) { // one end knows, and this is the other
                 note_told(record, flow.direction());
                 card.drop(drop_reason::backend_removed);
                 return refused<P, V>{card, port_unreachable<V>()};
             }
             detail::turn_into_reset(card.headers.payload(), transport_checksum_of(*card.packet));
-            event = transport_event::tcp_rst;
+            event = transport_event::tcp_cut;
         }
         auto const& limits = burst_->services->lifetimes_of(at.service);
         auto const limits_of = [&limits](std::uint32_t) -> timeouts const& { return limits; };
@@ -159,7 +161,7 @@ class track_stage {
     template <class Record>
     static void note_told(Record& record, flow_direction sender) noexcept {
         auto const raw = record.body.raw_state.load();
-        if (raw == static_cast<std::uint8_t>(detail::tcp_reset_by(sender)))
+        if (raw == static_cast<std::uint8_t>(detail::tcp_cut_by(sender)))
             (void)record.body.raw_state.replace(raw, static_cast<std::uint8_t>(flow_state::tcp_closed));
     }
 
@@ -181,9 +183,31 @@ class track_stage {
         }
         auto const& body = record.body;
         Table::touch(record, flow.direction(), burst_->now, event,
-                     static_cast<std::uint32_t>(card.headers.bytes.size()), limits_of);
+                     static_cast<std::uint32_t>(card.headers.bytes.size()), limits_of,
+                     [&] { return detail::may_change_state(card) && sctp_allows(card, flow, event); });
         sum_changes const changes{body.network_change, body.transport_change};
         return routed<P, V, To>{card, after, towards(changes, flow.direction())};
+    }
+
+    /// Off-path attackers do not know an association's verification tags. INIT ACK tells both: its own is the one that
+    /// its receiver asked for, and it asks for the other (RFC 9260 sections 3.3.3 and 5.1). \pre its checksum is right
+    template <ip_version V>
+    [[gnu::noinline]] bool sctp_allows(packet_card<P, V> const& card, flow_ref flow,
+                                       transport_event event) const noexcept {
+        byte_span const message = card.headers.payload();
+        auto const d = flow.direction();
+        if (event == transport_event::sctp_init_ack && message.size() >= sctp_at::initiate_tag + 4) {
+            sctp_tags tags;
+            tags.of_direction[number(d)] = load_be<std::uint32_t>(message, sctp_at::verification_tag);
+            tags.of_direction[number(opposite(d))] = load_be<std::uint32_t>(message, sctp_at::initiate_tag);
+            flows_->note_tags(flow, tags);
+        }
+        if (event != transport_event::sctp_abort && event != transport_event::sctp_shutdown_complete) return true;
+        bool const is_reflected =
+            message.size() > sctp_at::first_chunk_flags &&
+            (load_be<std::uint8_t>(message, sctp_at::first_chunk_flags) & sctp_flag::reflected_tag) != 0;
+        auto const tag = load_be<std::uint32_t>(message, sctp_at::verification_tag);
+        return flows_->tags_of(flow).allow(d, tag, is_reflected);
     }
 
     Table* flows_;

@@ -35,6 +35,8 @@ class port_pool {
   public:
     /// Table lookups that one call may cause; after a call that fails, the next begins where it left off.
     static constexpr std::size_t most_probes = 64;
+    /// Table lookups that sample() may cause.
+    static constexpr std::size_t most_samples = 32;
 
     /// \param seed a secret: it hides which port comes next from those who do not see the traffic
     explicit port_pool(std::uint64_t seed, worker_share share = {})
@@ -65,6 +67,29 @@ class port_pool {
             at = at + 1 == addresses ? 0 : at + 1;
         }
         return std::nullopt;
+    }
+
+    /// Looks at random places for a source that `is_free`, of the address that choose() tries first: a search beside
+    /// that of choose(), whose candidates are neighbours and often alike.
+    template <ip_version C, class IsFree>
+    [[nodiscard]] std::optional<tuple<V>> sample(source_range<V> const& range, tuple<C> const& original,
+                                                 tuple<V> translated, IsFree is_free) noexcept {
+        auto const preference = detail::preferred_kinds(translated.protocol, original.source_port);
+        auto const addresses = low_part(range.last) - low_part(range.first) + 1;
+        translated.source = plus(range.first, address_for(original, addresses));
+        for (std::size_t i = 0; i < most_samples; ++i) {
+            auto const space = detail::space_of(preference.kinds[i % preference.size], range.excluded, share_);
+            if (space.size() == 0) continue;
+            translated.source_port = static_cast<std::uint16_t>(samples_++);
+            auto const place = static_cast<detail::uint128>(hash_(translated)) * space.size() >> 64;
+            translated.source_port = space[static_cast<std::uint32_t>(place)];
+            if (is_free(std::as_const(translated))) return translated;
+        }
+        return std::nullopt;
+    }
+    /// Whether flows of this protocol have a source port, or an identifier, to choose.
+    [[nodiscard]] static constexpr bool has_choice(std::uint8_t protocol) noexcept {
+        return detail::preferred_kinds(protocol, 0).kinds[0] != detail::port_kind::none;
     }
 
   private:
@@ -108,6 +133,7 @@ class port_pool {
     worker_share share_;
     flow_hash hash_;
     std::vector<std::uint32_t> cursors_;
+    std::uint32_t samples_ = 0;
 };
 
 } // namespace kubeproxy::inline v0_2

@@ -1,7 +1,10 @@
 #pragma once
 
 #include "kubeproxy/flow/directory.hpp"
+#include "kubeproxy/flow/new_flow.hpp"
 #include "kubeproxy/flow/reaper.hpp"
+#include "kubeproxy/flow/sctp_tags.hpp"
+#include "kubeproxy/flow/state_transitions.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -10,22 +13,6 @@
 #include <cstdint>
 
 namespace kubeproxy::inline v0_2 {
-
-/// How many flows a table holds: with IPv4 on both sides, and with IPv6 on a side. Each at most 2^29.
-struct flow_table_size {
-    std::uint32_t narrow = 65536;
-    std::uint32_t wide = 65536;
-};
-
-/// What an insertion is told beside the tuples.
-struct new_flow {
-    std::uint32_t service = 0;
-    std::uint32_t backend = 0;
-    std::uint16_t generation = 0;
-    flow_state state = flow_state::other_unreplied;
-    std::uint8_t flags = 0; ///< flow_flag
-    std::chrono::seconds timeout{};
-};
 
 /// All conversations of a host: two index entries, one per direction, lead to one record.
 ///
@@ -55,10 +42,10 @@ class basic_flow_table {
     using body_type = typename directory_type::body_type;
 
     basic_flow_table(flow_table_size size, std::uint64_t seed) requires(!Sharing::is_shared)
-        : flows_{size.narrow, size.wide, seed, nullptr} {}
+        : flows_{size.narrow, size.wide, seed, nullptr}, tags_{std::size_t{size.narrow} + size.wide} {}
     /// \pre domain outlives the table
     basic_flow_table(flow_table_size size, std::uint64_t seed, quiescent_domain& domain) requires(Sharing::is_shared)
-        : flows_{size.narrow, size.wide, seed, &domain} {}
+        : flows_{size.narrow, size.wide, seed, &domain}, tags_{std::size_t{size.narrow} + size.wide} {}
 
     template <ip_version V>
     [[nodiscard]] std::uint64_t hash(tuple<V> const& t) const noexcept {
@@ -127,11 +114,15 @@ class basic_flow_table {
     }
     /// Fetches what an insertion will need beside its packet's own bucket; early, it saves a new flow's largest wait.
     void prefetch_insert(std::uint64_t reply_hash) const noexcept { flows_.prefetch_insert(reply_hash); }
-    /// No live flow's replies look like replies to `translated`.
+    /// The live flow whose replies look like replies to `translated`.
+    template <ip_version T>
+    [[nodiscard]] flow_ref find_reply(tuple<T> const& translated, flow_time now) const noexcept {
+        auto const ref = find(translated.mirrored());
+        return ref && !is_expired(ref, now) ? ref : flow_ref{};
+    }
     template <ip_version T>
     [[nodiscard]] bool reply_is_free(tuple<T> const& translated, flow_time now) const noexcept {
-        auto const ref = find(translated.mirrored());
-        return !ref || is_expired(ref, now);
+        return !find_reply(translated, now);
     }
 
     [[nodiscard]] bool is_expired(flow_ref ref, flow_time now) const noexcept { return body(ref).is_expired(now); }
@@ -139,13 +130,16 @@ class basic_flow_table {
     void touch(flow_ref ref, flow_time now, transport_event event, std::uint32_t bytes,
                timeouts const& limits) noexcept {
         auto const limits_of = [&](std::uint32_t) -> timeouts const& { return limits; };
-        if (ref.is_wide()) return touch(wide(ref), ref.direction(), now, event, bytes, limits_of);
-        touch(narrow(ref), ref.direction(), now, event, bytes, limits_of);
+        auto const always = [] { return true; };
+        if (ref.is_wide()) return touch(wide(ref), ref.direction(), now, event, bytes, limits_of, always);
+        touch(narrow(ref), ref.direction(), now, event, bytes, limits_of, always);
     }
-    /// The same for a record that visit_record() gave. `limits_of(service)` is asked only where the state changes.
-    template <class Record, class LimitsOf>
+    /// The same for a record. Only where the packet would change the state: `may_change()` says whether it may, and
+    /// `limits_of(service)` how long the flow may be silent from then on.
+    template <class Record, class LimitsOf, std::predicate MayChange>
     [[gnu::always_inline]] static void touch(Record& record, flow_direction d, flow_time now, transport_event event,
-                                             std::uint32_t bytes, LimitsOf&& limits_of) noexcept {
+                                             std::uint32_t bytes, LimitsOf&& limits_of,
+                                             MayChange&& may_change) noexcept {
         auto& b = record.body;
         b.last_seen.store(now.milliseconds());
         auto& packets = b.packets[number(d)];
@@ -154,11 +148,17 @@ class basic_flow_table {
         auto const raw = b.raw_state.load();
         auto const before = b.state(), after = advance(before, d, event);
         if (after == before || raw != static_cast<std::uint8_t>(before)) return; // unfinished: its inserter's to change
-        if (b.raw_state.replace(raw, static_cast<std::uint8_t>(after)))
+        if (may_change() && b.raw_state.replace(raw, static_cast<std::uint8_t>(after)))
             b.timeout.store(to_milliseconds(timeout_of(after, limits_of(b.service))));
     }
     /// Ends a flow, both directions; false when it had ended.
     bool erase(flow_ref ref) noexcept { return flows_.end(ref, flow_end::erased); }
+    /// Ends a flow that is_evictable() to make room for another; false when it is not, or no longer, or had ended.
+    bool evict(flow_ref ref) noexcept {
+        auto const raw = body(ref).raw_state.load_acquire();
+        return raw != 0 && is_evictable(static_cast<flow_state>(raw)) && flows_.records().is_settled(ref) &&
+               flows_.end_in_state(ref, raw, flow_end::evicted);
+    }
     /// Ends what has expired among the next `budget` records, and fetches those after them: 1-2 ns a record, and
     /// two lines of the index for each flow that ends. Returns how many did.
     std::size_t sweep(std::size_t budget, flow_time now) noexcept { return reaper_.sweep(flows_, budget, now); }
@@ -189,7 +189,16 @@ class basic_flow_table {
         return {flows_.records().narrow_capacity(), flows_.records().wide_capacity()};
     }
     /// All memory that the table may ever touch.
-    [[nodiscard]] std::size_t bytes() const noexcept { return flows_.bytes(); }
+    [[nodiscard]] std::size_t bytes() const noexcept { return flows_.bytes() + tags_.bytes(); }
+
+    /// The verification tags of an SCTP flow, as far as they are known.
+    [[nodiscard]] sctp_tags tags_of(flow_ref ref) const noexcept { return tags_.find(ref); }
+    void note_tags(flow_ref ref, sctp_tags const& tags) noexcept {
+        tags_.note(ref, tags, [this](flow_ref other) {
+            auto const state = body(other).state();
+            return kind_of(state) == flow_kind::sctp && !is_evictable(state);
+        });
+    }
 
   private:
     using records_type = typename directory_type::records_type;
@@ -216,6 +225,7 @@ class basic_flow_table {
 
     directory_type flows_;
     flow_reaper<Sharing, directory_type> reaper_;
+    sctp_tag_store<Sharing> tags_;
 };
 
 /// For one worker.
@@ -255,6 +265,7 @@ insert_result basic_flow_table<S, M, H>::insert_unknown(hashed_tuple<O> const& o
         auto const ref = take_record<O, T>(original.hash, now);
         if (!ref) return {insert_outcome::full, {}};
         fill(ref, original.value, reply.value, what, now); // while the reply's bucket is fetched
+        if (kind_of(what.state) == flow_kind::sctp) tags_.forget(ref);
         auto const result = flows_.link(ref, what.state, original, reply);
         if (result.what == insert_outcome::reply_taken && attempt < max_attempts && is_expired(result.ref, now)) {
             flows_.end(result.ref, flow_end::expired); // unless another worker has just ended it

@@ -66,7 +66,7 @@ class rewriter {
     [[nodiscard, gnu::always_inline]] bool rewrite_plain(P& packet, parsed<From> const& p, tuple<To> const& after,
                                                          sum_changes changes) const noexcept {
         assert(p.is_plain);
-        if (transport_checksum_of(packet) != checksum_state::complete || detail::is_used_up(p, settings_)) return false;
+        if (transport_checksum_of(packet) == checksum_state::partial || detail::is_used_up(p, settings_)) return false;
         auto const segment = p.bytes.subspan(From::minimum_header);
         if constexpr (changes_family)
             if (!detail::fits_plainly(p, gso_size_of(packet), packet.headroom(), settings_)) return false;

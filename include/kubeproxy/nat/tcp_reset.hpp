@@ -43,7 +43,7 @@ template <ip_version V>
 [[nodiscard]] bool is_segment_intact(parsed<V> const& p, checksum_state state) noexcept {
     auto const header = tcp_header_length(p.payload());
     if (header < transport_header_size(ip_protocol::tcp) || header > p.payload().size()) return false;
-    if (state == checksum_state::partial) return true;
+    if (state != checksum_state::complete) return true;
     header_view<V> const ip{p.bytes};
     auto const length = static_cast<std::uint32_t>(p.payload().size());
     return fold(pseudo_header_sum(ip.source(), ip.destination(), ip_protocol::tcp, length) + sum_of(p.payload())) ==

@@ -105,8 +105,8 @@ inline std::uint32_t backend_in_pod(snapshot const& services, endpoint_ring cons
 
 } // namespace detail
 
-/// Whether a packet's client is remembered from now on: an ICMP error is no connection. None: as if all were strangers.
-enum class affinity_use : std::uint8_t { none, look, remember };
+/// Whether session affinity counts. None: as if all clients were strangers.
+enum class affinity_use : std::uint8_t { none, look };
 
 /// What selection needs beside the snapshot.
 template <class Affinity>
@@ -121,8 +121,16 @@ struct selector {
                                        endpoint_ring const& ring, tuple<V> const& flow,
                                        affinity_use use) const noexcept {
         bool const has_affinity = service.affinity_seconds != 0 && use != affinity_use::none;
-        if (has_affinity) return choose_again(services, service, ring, flow, use);
+        if (has_affinity) return choose_again(services, service, ring, flow);
         return by_ring(ring, flow);
+    }
+    /// The backend is the client's choice from now on, while session affinity lasts.
+    template <ip_version V>
+    void remember(snapshot const& services, service_entry const& service, std::uint32_t backend,
+                  tuple<V> const& flow) const noexcept {
+        auto const client = affinity_key::of<V>(service.affinity_group, service.port, flow.source);
+        auto const& b = services.backend_at(backend);
+        clients->note(client, {b.address, b.port}, now, service.affinity_seconds);
     }
 
   private:
@@ -132,17 +140,13 @@ struct selector {
     }
     template <ip_version V>
     [[nodiscard, gnu::noinline]] std::uint32_t choose_again(snapshot const& services, service_entry const& service,
-                                                            endpoint_ring const& ring, tuple<V> const& flow,
-                                                            affinity_use use) const noexcept {
+                                                            endpoint_ring const& ring,
+                                                            tuple<V> const& flow) const noexcept {
         auto chosen = no_backend;
         auto const client = affinity_key::of<V>(service.affinity_group, service.port, flow.source);
         if (auto const endpoint = clients->find(client, now, service.affinity_seconds))
             chosen = detail::backend_at(services, ring, *endpoint);
         if (chosen == no_backend) chosen = by_other_ports(services, service, ring, client, by_ring(ring, flow));
-        if (use == affinity_use::remember) {
-            auto const& b = services.backend_at(chosen);
-            clients->note(client, {b.address, b.port}, now, service.affinity_seconds);
-        }
         return chosen;
     }
     /// The pod that another port of the Service remembers for the client, the latest one that this port has too.

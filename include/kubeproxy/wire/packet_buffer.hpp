@@ -35,9 +35,11 @@ concept packet_buffer = requires(P& p, P const& c, std::size_t n) {
 enum class checksum_state : std::uint8_t {
     complete, ///< the checksum, right or wrong
     partial,  ///< the sum of the pseudo-header, not complemented; the device adds the rest (virtio NEEDS_CSUM)
+    verified, ///< the checksum, which the device has found right, or which the host vouches for
 };
 
-/// A host with offloads adds `checksum_state transport_checksum() const noexcept`.
+/// A host with offloads adds `checksum_state transport_checksum() const noexcept`. Without it, checksums are complete,
+/// and verified only for packets that would change the state of a flow.
 template <class P>
 [[nodiscard]] constexpr checksum_state transport_checksum_of(P const& packet) noexcept {
     if constexpr (requires {

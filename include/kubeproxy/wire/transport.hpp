@@ -58,11 +58,17 @@ struct udp_lite_at { // RFC 3828 section 3.1
     static constexpr std::size_t coverage = 4, checksum = 6;
 };
 struct sctp_at { // RFC 9260 section 3.1
-    static constexpr std::size_t verification_tag = 4, checksum = 8, first_chunk_type = 12, first_chunk_flags = 13;
+    static constexpr std::size_t verification_tag = 4, checksum = 8, first_chunk_type = 12, first_chunk_flags = 13,
+                                 initiate_tag = 16; ///< of INIT and INIT ACK
 };
 
 namespace tcp_flag {
 inline constexpr std::uint8_t fin = 0x01, syn = 0x02, rst = 0x04, ack = 0x10;
+}
+
+namespace sctp_flag {
+inline constexpr std::uint8_t reflected_tag =
+    0x01; ///< the T bit of ABORT and SHUTDOWN COMPLETE (RFC 9260 section 3.3.7)
 }
 
 /// Where the protocol's Internet checksum stands. \pre the protocol is TCP, UDP, UDP-Lite, DCCP, ICMP or ICMPv6

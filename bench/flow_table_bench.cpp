@@ -49,9 +49,9 @@ class bench_table {
   private:
     Table make(kubeproxy::flow_table_size size) {
         if constexpr (is_shared)
-            return Table{size, 1, domain_};
+            return Table{size, kubeproxy::secret{1}, domain_};
         else
-            return Table{size, 1};
+            return Table{size, kubeproxy::secret{1}};
     }
     kubeproxy::quiescent_domain domain_;
     std::size_t worker_ = *domain_.attach();

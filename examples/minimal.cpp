@@ -65,7 +65,7 @@ int main() {
                                       "ku pod 10.96.0.1/32 10.244.1.7 10.244.2.9\n");
     if (!result.ok()) return std::cerr << result.error->reason << '\n', 1;
 
-    kubeproxy::flow_table flows{{.narrow = 1024, .wide = 1024}, 1};
+    kubeproxy::flow_table flows{{.narrow = 1024, .wide = 1024}, kubeproxy::secret::from_system()};
     kubeproxy::proxy<kubeproxy::span_packet> proxy{flows, services};
 
     std::array datagrams{datagram{{10, 96, 0, 1}, 80}, datagram{{10, 96, 0, 1}, 81}, datagram{{198, 51, 100, 7}, 80}};

@@ -20,6 +20,7 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -43,10 +44,10 @@ class usage_error : public std::runtime_error {
 /// The library, configured from files: control path and data path of one worker.
 class translator {
   public:
-    translator(examples::configuration_files const& files, std::uint64_t seed)
-        : control_{services_, {.seed = seed, .hooks = hooks()}}, notes_{configured(files)},
-          flows_{examples::table_size(control_.configuration().node()), seed}, proxy_{flows_, services_, seeded(seed)} {
-    }
+    translator(examples::configuration_files const& files, std::optional<std::uint64_t> seed)
+        : control_{services_, {.seed = examples::ring_seed_of(seed), .hooks = hooks()}}, notes_{configured(files)},
+          flows_{examples::table_size(control_.configuration().node()), examples::secret_of(seed)},
+          proxy_{flows_, services_, {.ring_seed = examples::ring_seed_of(seed)}} {}
 
     /// Calls settle(frame, outcome) for each frame, in order, and for those that it took from `spares`.
     template <class Settle>
@@ -106,13 +107,6 @@ class translator {
         } catch (examples::file_error const& wrong) {
             throw usage_error{wrong.what()};
         }
-    }
-
-    [[nodiscard]] static kubeproxy::proxy_settings seeded(std::uint64_t seed) noexcept {
-        kubeproxy::proxy_settings settings;
-        settings.ring_seed = seed;
-        settings.seed = seed;
-        return settings;
     }
 
     [[nodiscard]] static std::string_view name_of(kubeproxy::flow_relation relation) noexcept {
@@ -315,7 +309,7 @@ struct settings {
     std::string write;
     examples::configuration_files config;
     std::string report;
-    std::uint64_t seed = 1;
+    std::optional<std::uint64_t> seed; ///< none: backends as on every node, and a secret of its own
     examples::capture_point point = examples::capture_point::on_the_way;
     enum class table { none, printed } stats = table::none;
 };
@@ -337,7 +331,8 @@ namespace options = boost::program_options;
         "which node this is: its name, zone, addresses, podCIDRs, ...");
     add("report", options::value<std::string>()->value_name("FILE.jsonl"), "write what became of each packet, as JSON");
     add("stats", "print packets by verdict, and by service and backend");
-    add("seed", options::value<std::uint64_t>()->value_name("N"), "another choice of backends and ports (default 1)");
+    add("seed", options::value<std::uint64_t>()->value_name("N"),
+        "repeatable run: the choice of backends and source ports follows from N");
     add("offloads", "the capture was taken on the sending host: complete no checksum that was left to the device, and "
                     "translate packets that the device was to cut into segments");
     add("help", "print this text");

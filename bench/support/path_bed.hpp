@@ -134,11 +134,11 @@ class path_bed {
     }
     [[nodiscard]] Table make_table(flow_table_size size) {
         if constexpr (Table::sharing_type::is_shared)
-            return Table{size, 1, services_.quiescence()};
+            return Table{size, secret{1}, services_.quiescence()};
         else
-            return Table{size, 1};
+            return Table{size, secret{1}};
     }
-    [[nodiscard]] auto make_clients() { return typename proxy<span_packet, Table>::affinity_type{64, 1}; }
+    [[nodiscard]] auto make_clients() { return typename proxy<span_packet, Table>::affinity_type{64, secret{1}}; }
 
     service_source services_;
     controller control_;

@@ -88,10 +88,11 @@ class forwarder {
   public:
     explicit forwarder(settings const& s)
         : ports_{s, static_cast<std::uint16_t>(rte_lcore_count())}, control_{services_,
-                                                                             {.seed = s.seed, .hooks = hooks()}},
-          notes_{configured(s)}, flows_{examples::table_size(control_.configuration().node()), s.seed,
-                                        services_.quiescence()},
-          clients_{kubeproxy::proxy_settings{}.affinity_clients, s.seed}, place_{services_} {
+                                                                             {.seed = examples::ring_seed_of(s.seed),
+                                                                              .hooks = hooks()}},
+          notes_{configured(s)}, flows_{examples::table_size(control_.configuration().node()),
+                                        examples::secret_of(s.seed), services_.quiescence()},
+          clients_{kubeproxy::proxy_settings{}.affinity_clients, flows_.key()}, place_{services_} {
         ports_.map_returns(control_.configuration().node().interfaces);
         packet_clock clock;
         if (s.clock == settings::time::packets) {
@@ -101,8 +102,7 @@ class forwarder {
         auto const count = rte_lcore_count();
         for (unsigned i = 0; i < count; ++i) {
             kubeproxy::proxy_settings of_worker;
-            of_worker.ring_seed = s.seed;
-            of_worker.seed = s.seed;
+            of_worker.ring_seed = examples::ring_seed_of(s.seed);
             of_worker.share = {i, count};
             workers_.push_back(std::make_unique<worker>(static_cast<std::uint16_t>(i), ports_.links(), clock, flows_,
                                                         clients_, services_, of_worker));

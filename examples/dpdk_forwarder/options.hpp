@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -27,7 +28,7 @@ struct settings {
     std::string control; ///< path of a socket; empty: none
     addressing how = addressing::keep;
     std::vector<rte_ether_addr> gateways; ///< by port; the last one for all further ports
-    std::uint64_t seed = 1;
+    std::optional<std::uint64_t> seed;    ///< none: backends as on every node, and a secret of its own
     std::uint16_t mtu = RTE_ETHER_MTU;
     std::chrono::milliseconds stop_when_idle{0};
     enum class time : std::uint8_t { counter, packets } clock = time::counter;
@@ -66,7 +67,8 @@ namespace options = boost::program_options;
     add("measure", options::value<double>()->implicit_value(0.2)->value_name("SECONDS"),
         "packets per second with the library and without, of flows made up on a net_null port,\n"
         "a round of this long each");
-    add("seed", options::value<std::uint64_t>()->value_name("N"), "another choice of backends and ports (default 1)");
+    add("seed", options::value<std::uint64_t>()->value_name("N"),
+        "repeatable run: the choice of backends and source ports follows from N. Never on a network: N is no secret");
     add("help", "print this text");
     return all;
 }
@@ -103,7 +105,7 @@ namespace options = boost::program_options;
     read("node", s.config.node);
     read("kubernetes", s.config.kubernetes);
     read("control", s.control);
-    read("seed", s.seed);
+    if (found.contains("seed")) s.seed = found["seed"].as<std::uint64_t>();
     read("mtu", s.mtu);
     if (found.contains("stop-when-idle"))
         s.stop_when_idle = std::chrono::milliseconds{found["stop-when-idle"].as<unsigned>()};

@@ -40,7 +40,7 @@ int main() {
 
     std::vector<rule> rules{{prefix<ipv4>::of(*parse_address<ipv4>("192.0.2.66"), 32), false},
                             {prefix<ipv4>::of({}, 0)}};
-    flow_table flows{{.narrow = 1024, .wide = 1024}, 1};
+    flow_table flows{{.narrow = 1024, .wide = 1024}, secret::from_system()};
     proxy<span_packet, flow_table, access_list> proxy{flows, services, {}, access_list{&rules}};
 
     auto good = datagram(1, 0x0a600001, 80), bad = datagram(66, 0x0a600001, 80);

@@ -31,7 +31,7 @@ class monitor {
     }
 
   private:
-    flow_table flows_{{.narrow = 1024, .wide = 64}, 1};
+    flow_table flows_{{.narrow = 1024, .wide = 64}, secret::from_system()};
 };
 
 int main() {

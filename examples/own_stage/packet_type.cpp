@@ -38,7 +38,7 @@ int main() {
     service_source services;
     controller control{services};
     (void)control.apply("ku vip 10.96.0.1/32 port 80 target_port 8080 nat6\nku pod 10.96.0.1/32 2001:db8::7");
-    flow_table flows{{.narrow = 1024, .wide = 1024}, 1};
+    flow_table flows{{.narrow = 1024, .wide = 1024}, secret::from_system()};
     proxy<my_packet> proxy{flows, services};
 
     auto const memory = datagram(1, 0x0a600001, 80);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +33,15 @@ struct configuration_notes {
     constexpr std::uint32_t least = 1u << 20, most = 1u << 24;
     auto const flows = std::clamp(node.buckets.value_or(least), least, most);
     return {.narrow = flows, .wide = flows};
+}
+
+/// The secret of a repeatable run, or one that nobody else knows.
+[[nodiscard]] inline kubeproxy::secret secret_of(std::optional<std::uint64_t> seed) {
+    return seed ? kubeproxy::secret{*seed} : kubeproxy::secret::from_system();
+}
+/// Backends are chosen as on every node that is not told otherwise.
+[[nodiscard]] inline std::uint64_t ring_seed_of(std::optional<std::uint64_t> seed) noexcept {
+    return seed.value_or(kubeproxy::compiler::default_seed);
 }
 
 /// A file that is not there, or a ku line that is refused, is a file_error.

@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -46,8 +45,10 @@ class forwarder {
     explicit forwarder(forwarder_settings const& settings)
         : links_{make_links(settings.taps, settings.mtu)}, routes_{make_routes(links_, settings.routes)},
           devices_{open_devices(settings.taps, settings.workers, settings.mtu, choice_for(settings.workers))},
-          seed_{random_seed()}, flows_{{settings.flows, settings.flows}, seed_, services_.quiescence()},
-          clients_{affinity_clients, seed_}, control_{services_, {.hooks = hooks()}}, place_{services_} {
+          key_{kubeproxy::secret::from_system()}, flows_{{settings.flows, settings.flows},
+                                                         key_,
+                                                         services_.quiescence()},
+          clients_{affinity_clients, key_}, control_{services_, {.hooks = hooks()}}, place_{services_} {
         if (!settings.capture.empty()) capture_ = open_capture(settings.capture);
         make_workers(settings);
     }
@@ -129,11 +130,6 @@ class forwarder {
         return has_processor_for_each(workers) ? queue_choice::processor : queue_choice::kernel;
     }
 
-    [[nodiscard]] static std::uint64_t random_seed() {
-        std::random_device device;
-        return std::uint64_t{device()} << 32 | device();
-    }
-
     [[nodiscard]] static std::unique_ptr<frame_capture> open_capture(std::string const& file) {
         try {
             return std::make_unique<frame_capture>(file);
@@ -147,7 +143,6 @@ class forwarder {
         auto const mtu = static_cast<std::uint16_t>(longest_mtu(links_));
         for (std::size_t i = 0; i < settings.workers; ++i) {
             packet_path_settings path{.answer_for = settings.answer_for, .sources = settings.sources};
-            path.proxy.seed = seed_;
             path.proxy.share = {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(settings.workers)};
             path.proxy.translation.ipv4_mtu = path.proxy.translation.ipv6_mtu =
                 mtu; // of a link the router knows better
@@ -188,7 +183,7 @@ class forwarder {
     std::vector<router_link> links_;
     routing_tables routes_;
     std::vector<tap_device> devices_;
-    std::uint64_t seed_;
+    kubeproxy::secret key_;
     kubeproxy::service_source services_;
     kubeproxy::shared_flow_table flows_;
     kubeproxy::shared_affinity_table clients_;

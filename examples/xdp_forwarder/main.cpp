@@ -13,7 +13,6 @@
 #include <exception>
 #include <iostream>
 #include <optional>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -78,7 +77,6 @@ std::vector<xdp::interface_facts> facts_of(texts const& names) {
 kubeproxy::proxy_settings settings_for(std::vector<xdp::interface_facts> const& facts) {
     auto const mtu = std::ranges::min(facts, {}, &xdp::interface_facts::mtu).mtu;
     kubeproxy::proxy_settings s;
-    s.seed = std::random_device{}();
     s.translation.decrement_ttl = true;
     s.translation.ipv4_mtu = s.translation.ipv6_mtu = static_cast<std::uint16_t>(mtu);
     return s;
@@ -105,7 +103,7 @@ void run(options const& o) {
     auto const facts = facts_of(o.interfaces);
     xdp::next_hops hops;
     for (auto const& route : o.routes) xdp::add_route(hops, route, facts);
-    kubeproxy::flow_table flows{{.narrow = o.flows, .wide = o.flows}, std::random_device{}()};
+    kubeproxy::flow_table flows{{.narrow = o.flows, .wide = o.flows}, kubeproxy::secret::from_system()};
     xdp::forwarder::proxy proxy{flows, services, settings_for(facts)};
     auto const links = xdp::open_interfaces(facts, o.queues, o.must_copy);
     for (std::size_t i = 0; i < facts.size(); ++i)

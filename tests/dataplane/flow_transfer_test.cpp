@@ -226,8 +226,8 @@ TEST(flow_transfer_shared, goes_on_beside_workers) {
     auto const& t = all[0];
     repeat_until_overlapped(2, 20, [&](overlap_meter& meter) {
         service_source services;
-        shared_flow_table flows{{4096, 64}, 1, services.quiescence()};
-        shared_affinity_table clients{64, 1};
+        shared_flow_table flows{{4096, 64}, secret{1}, services.quiescence()};
+        shared_affinity_table clients{64, secret{1}};
         controller control{services};
         ASSERT_TRUE(control.apply(ku_of(t)).ok());
         flow_images images;
@@ -252,7 +252,7 @@ TEST(flow_transfer_shared, goes_on_beside_workers) {
             });
         }
         EXPECT_GE(images.flows.size(), 2000u);
-        shared_flow_table other{{4096, 64}, 1, services.quiescence()};
+        shared_flow_table other{{4096, 64}, secret{1}, services.quiescence()};
         EXPECT_EQ(restore_flows(other, images, *control.current(), at(0s), &services.quiescence()).restored,
                   images.flows.size());
         EXPECT_EQ(other.counters().flows(), images.flows.size());

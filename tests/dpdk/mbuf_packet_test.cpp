@@ -79,7 +79,7 @@ TEST_F(mbuf_packet_test, every_translation_in_an_mbuf_gives_the_bytes_that_it_gi
     kubeproxy::service_source services;
     kubeproxy::controller control{services};
     ASSERT_TRUE(control.apply(ku).ok());
-    kubeproxy::flow_table flows{{64, 64}, 1};
+    kubeproxy::flow_table flows{{64, 64}, kubeproxy::secret{1}};
     kubeproxy::proxy<mbuf_packet> here{flows, services};
     for (auto const& row : rows) {
         auto const sent = build::bytes_of({.source = row.source, .destination = row.destination});

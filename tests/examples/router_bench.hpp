@@ -199,8 +199,8 @@ class router_bench {
     std::vector<router_link> links_;
     routing_tables routes_;
     kubeproxy::service_source services_;
-    kubeproxy::shared_flow_table flows_{{1024, 1024}, 1, services_.quiescence()};
-    kubeproxy::shared_affinity_table clients_{64, 1};
+    kubeproxy::shared_flow_table flows_{{1024, 1024}, kubeproxy::secret{1}, services_.quiescence()};
+    kubeproxy::shared_affinity_table clients_{64, kubeproxy::secret{1}};
     kubeproxy::controller control_{services_};
     played_devices devices_;
     packet_path<played_devices, nobody> path_;

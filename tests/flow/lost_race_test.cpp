@@ -83,7 +83,7 @@ struct table_lost_race : testing::Test {
 
     static constexpr std::uint32_t capacity = 100;
     quiescent_domain domain; // nobody is inside: a record that is given back may be used at once
-    table_type table{{.narrow = capacity, .wide = 0}, 1, domain};
+    table_type table{{.narrow = capacity, .wide = 0}, secret{1}, domain};
 };
 
 TEST_F(table_lost_race, the_flow_to_evict_is_ended_by_another_worker) {

@@ -105,7 +105,7 @@ TEST(port_pool, every_port_once_towards_one_remote_then_none_then_again) {
 }
 
 TEST(port_pool, with_a_table_live_flows_keep_their_ports_and_expired_ones_give_them_back) {
-    basic_flow_table<single_worker, standard_memory> table{{.narrow = 80'000, .wide = 0}, 1};
+    basic_flow_table<single_worker, standard_memory> table{{.narrow = 80'000, .wide = 0}, secret{1}};
     port_pool<ipv4> pool{11};
     new_flow const flow{.state = flow_state::udp_assured, .timeout = std::chrono::seconds{60}};
     auto const connect = [&](std::uint32_t client, flow_time now) {

@@ -56,7 +56,7 @@ TEST(table_shared, threads_never_lose_a_flow_that_lives_nor_see_half_of_one) {
     constexpr std::uint32_t stable = 700, passing = 4000, capacity = 1500;
     repeat_until_overlapped(2, 500, [&](overlap_meter& meter) {
         quiescent_domain domain;
-        table_type table{{.narrow = capacity, .wide = 0}, 1, domain};
+        table_type table{{.narrow = capacity, .wide = 0}, secret{1}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
         {
             burst const inside{domain, workers[0]};
@@ -120,7 +120,7 @@ TEST(table_shared, threads_that_enter_the_same_flow_make_one) {
     constexpr std::uint32_t flows = 5000;
     repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
-        table_type table{{.narrow = 2 * flows, .wide = 0}, 2, domain};
+        table_type table{{.narrow = 2 * flows, .wide = 0}, secret{2}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
         std::atomic<std::uint32_t> inserted{0}, duplicates{0}, wrong{0};
         run_together(2, [&](std::size_t which) {
@@ -148,7 +148,7 @@ TEST(table_shared, threads_that_want_one_reply_tuple_share_it_never) {
     constexpr std::uint32_t flows = 5000, apart = 1'000'000;
     repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
-        table_type table{{.narrow = 2 * flows, .wide = 0}, 3, domain};
+        table_type table{{.narrow = 2 * flows, .wide = 0}, secret{3}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
         std::atomic<std::uint32_t> inserted{0}, taken{0};
         run_together(2, [&](std::size_t which) {
@@ -178,7 +178,7 @@ TEST(table_shared, threads_that_replace_an_expired_flow_see_it_replaced) {
     constexpr std::uint32_t flows = 5000, apart = 1'000'000;
     repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
-        table_type table{{.narrow = 3 * flows, .wide = 0}, 3, domain};
+        table_type table{{.narrow = 3 * flows, .wide = 0}, secret{3}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
         {
             burst const inside{domain, workers[0]};
@@ -213,7 +213,7 @@ TEST(table_shared, threads_that_flood_a_full_table_evict_for_each_other) {
     constexpr std::uint32_t capacity = 16'384;
     repeat_until_overlapped(2, 3000, [&](overlap_meter& meter) {
         quiescent_domain domain;
-        table_type table{{.narrow = capacity, .wide = 0}, 4, domain};
+        table_type table{{.narrow = capacity, .wide = 0}, secret{4}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
         std::atomic<std::uint32_t> refused{0};
         run_together(2, [&](std::size_t which) {
@@ -240,7 +240,7 @@ TEST(table_shared, threads_that_flood_a_full_table_evict_for_each_other) {
 TEST(table_shared, workers_by_turns_evict_for_each_other) {
     constexpr std::uint32_t capacity = 16'384;
     quiescent_domain domain;
-    table_type table{{.narrow = capacity, .wide = 0}, 6, domain};
+    table_type table{{.narrow = capacity, .wide = 0}, secret{6}, domain};
     std::array<std::size_t, 8> workers{};
     for (auto& worker : workers) worker = *domain.attach();
     std::uint32_t refused = 0;
@@ -263,7 +263,7 @@ TEST(table_shared, workers_by_turns_evict_for_each_other) {
 /// A worker that stays inside keeps what has ended from being reused, and the table does not wait for it.
 TEST(table_shared, a_record_is_not_reused_while_a_worker_may_read_it) {
     quiescent_domain domain;
-    table_type table{{.narrow = 100, .wide = 0}, 5, domain};
+    table_type table{{.narrow = 100, .wide = 0}, secret{5}, domain};
     auto const reader = *domain.attach(), writer = *domain.attach();
     domain.enter(writer);
     auto const ref =

@@ -51,9 +51,9 @@ class table_test : public testing::Test {
     template <class Table = table_type>
     Table make(flow_table_size size) {
         if constexpr (Sharing::is_shared)
-            return Table{size, 1, domain_};
+            return Table{size, secret{1}, domain_};
         else
-            return Table{size, 1};
+            return Table{size, secret{1}};
     }
     /// What happens between bursts.
     void burst() {

@@ -36,7 +36,7 @@ int main() {
     if (!kubeproxy::can_build_ring(1, 257)) return 1;
     kubeproxy::service_source services;
     if (!services.has_room()) return 1;
-    kubeproxy::flow_table own{{.narrow = 64, .wide = 64}, 1};
-    kubeproxy::shared_flow_table shared{{.narrow = 64, .wide = 64}, 1, services.quiescence()};
+    kubeproxy::flow_table own{{.narrow = 64, .wide = 64}, kubeproxy::secret{1}};
+    kubeproxy::shared_flow_table shared{{.narrow = 64, .wide = 64}, kubeproxy::secret{1}, services.quiescence()};
     return passes_what_is_not_ours(own, services) && passes_what_is_not_ours(shared, services) ? 0 : 1;
 }

@@ -83,8 +83,8 @@ std::string configuration_of(std::size_t node) {
 }
 
 std::unique_ptr<testbed> make_node(std::size_t node) {
-    return std::make_unique<testbed>(configuration_of(node), proxy_settings{.seed = 1000 + node},
-                                     flow_table_size{.narrow = 2 * flow_count, .wide = 64});
+    return std::make_unique<testbed>(configuration_of(node), proxy_settings{},
+                                     flow_table_size{.narrow = 2 * flow_count, .wide = 64}, secret{1000 + node});
 }
 
 /// The IPv4 address that each entry of a service's ring leads to.
@@ -274,7 +274,7 @@ class error_on_another_node : public testing::TestWithParam<error_case> {};
 
 TEST_P(error_on_another_node, is_translated_where_the_ring_can_tell) {
     auto const& c = GetParam();
-    testbed right{c.ku, {.seed = 1}}, wrong{c.ku, {.seed = 2}};
+    testbed right{c.ku}, wrong{c.ku, {}, {4096, 4096}, secret{2}};
     for (unsigned port = 2000; port < 2200; ++port) {
         auto const opened = right.send(bytes_of(
             {.source = c.client, .destination = c.vip, .protocol = 6, .message = seed::tcp({}, syn, port, 80)}));

@@ -71,7 +71,7 @@ class offloads : public testing::TestWithParam<offload_case> {
 
   private:
     service_source services_;
-    flow_table flows_{{64, 64}, 1};
+    flow_table flows_{{64, 64}, secret{1}};
     controller control_{services_};
     proxy<virtio_packet> proxy_{flows_, services_};
 };

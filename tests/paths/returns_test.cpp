@@ -40,7 +40,7 @@ TEST_P(returns, without_a_flow) {
     service_source services;
     controller control{services};
     ASSERT_TRUE(control.apply(c.ku).ok());
-    flow_table flows{{64, 64}, 1};
+    flow_table flows{{64, 64}, secret{1}};
     proxy<from_pods> path{flows, services};
     auto const reply =
         bytes_of({.source = c.pod, .destination = c.client, .message = seed::udp(octets(9), 8080, 4711)});

@@ -55,8 +55,8 @@ class shown : public testing::Test {
 
     std::chrono::nanoseconds now_ = 100s;
     service_source source_;
-    flow_table flows_{{64, 64}, 1};
-    affinity_table clients_{64, 1};
+    flow_table flows_{{64, 64}, secret{1}};
+    affinity_table clients_{64, secret{1}};
     proxy<test_packet> proxy_{flows_, clients_, source_};
     controller control_{source_,
                         {.hooks = {.flows = [this] { return flows_of(flows_, now_, control_.current()); },

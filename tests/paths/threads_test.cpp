@@ -81,8 +81,8 @@ class threads : public testing::Test {
     }
 
     service_source services_;
-    shared_flow_table flows_{{4096, 64}, 1, services_.quiescence()};
-    shared_affinity_table clients_{1024, 1};
+    shared_flow_table flows_{{4096, 64}, secret{1}, services_.quiescence()};
+    shared_affinity_table clients_{1024, secret{1}};
     controller control_{services_};
     std::array<std::atomic<unsigned>, pods> changes_{}; ///< odd: the pod is gone
     std::array<std::atomic<std::uint64_t>, workers> bursts_{};

@@ -126,7 +126,7 @@ TEST_P(stateless_returns, reject_illegal_addresses) {
                            " port 80 target_port 8080 " + family + "\nku pod " + c.vip + length + ' ' + c.pod +
                            "\nku set interface " + family + " in tap0\n")
                     .ok());
-    flow_table flows{{64, 64}, 1};
+    flow_table flows{{64, 64}, secret{1}};
     proxy<from_pods> path{flows, services};
     from_pods packet{bytes_of({.source = c.pod, .destination = c.client, .message = seed::udp(octets(9), 8080, 4711)})};
     outcome what;

@@ -25,7 +25,7 @@ affinity_choice pod(unsigned number, std::uint16_t port = 8080) {
 }
 
 TEST(affinity, a_client_is_remembered_until_its_timeout) {
-    affinity_table table{64, 1};
+    affinity_table table{64, secret{1}};
     EXPECT_EQ(table.find(client(1), flow_time{0ms}, 10), std::nullopt);
     table.note(client(1), pod(7), flow_time{0ms}, 10);
     EXPECT_EQ(table.find(client(1), flow_time{9999ms}, 10), pod(7));
@@ -33,14 +33,14 @@ TEST(affinity, a_client_is_remembered_until_its_timeout) {
 }
 
 TEST(affinity, a_new_connection_starts_the_time_anew) {
-    affinity_table table{64, 1};
+    affinity_table table{64, secret{1}};
     table.note(client(1), pod(7), flow_time{0ms}, 10);
     table.note(client(1), pod(7), flow_time{9s}, 10);
     EXPECT_EQ(table.find(client(1), flow_time{18s}, 10), pod(7));
 }
 
 TEST(affinity, services_and_ip_versions_do_not_share_clients) {
-    affinity_table table{64, 1};
+    affinity_table table{64, secret{1}};
     table.note(client(1, 1), pod(7), flow_time{0ms}, 10);
     EXPECT_EQ(table.find(client(1, 2), flow_time{1s}, 10), std::nullopt);
     ipv6::address same_bytes{};
@@ -50,7 +50,7 @@ TEST(affinity, services_and_ip_versions_do_not_share_clients) {
 }
 
 TEST(affinity, each_port_of_a_service_remembers_for_itself) { // kubernetes#103000
-    affinity_table table{1024, 1};
+    affinity_table table{1024, secret{1}};
     for (std::uint16_t port = 1; port < 9; ++port) table.note(client(1, 1, port), pod(port, 80), flow_time{0ms}, 10);
     for (std::uint16_t port = 1; port < 9; ++port)
         EXPECT_EQ(table.find(client(1, 1, port), flow_time{1s}, 10), pod(port, 80)) << port;
@@ -62,7 +62,7 @@ TEST(affinity, each_port_of_a_service_remembers_for_itself) { // kubernetes#1030
 }
 
 TEST(affinity, what_other_ports_remember_is_told_without_what_has_expired) {
-    affinity_table table{64, 1};
+    affinity_table table{64, secret{1}};
     table.note(client(1, 1, 10), pod(10), flow_time{1s}, 10);
     table.note(client(1, 1, 11), pod(11), flow_time{2s}, 10);
     table.note(client(1, 1, 12), pod(12), flow_time{3s}, 2);  // expires at 5 s
@@ -83,13 +83,13 @@ TEST(affinity, what_other_ports_remember_is_told_without_what_has_expired) {
 }
 
 TEST(affinity, a_shorter_timeout_counts_at_once) { // the Service was changed
-    affinity_table table{64, 1};
+    affinity_table table{64, secret{1}};
     table.note(client(1), pod(7), flow_time{0ms}, 100);
     EXPECT_EQ(table.find(client(1), flow_time{20s}, 10), std::nullopt);
 }
 
 TEST(affinity, full_forgets_the_expired_first_and_then_the_longest_silent) {
-    affinity_table table{4, 1}; // one bucket
+    affinity_table table{4, secret{1}}; // one bucket
     ASSERT_EQ(table.capacity(), 4u);
     for (std::uint32_t n = 0; n < 4; ++n)
         table.note(client(n), pod(n), flow_time{std::chrono::seconds{n}}, n == 2 ? 1 : 100);
@@ -103,13 +103,13 @@ TEST(affinity, full_forgets_the_expired_first_and_then_the_longest_silent) {
 }
 
 TEST(affinity, time_that_goes_back_forgets_nobody) {
-    affinity_table table{64, 1};
+    affinity_table table{64, secret{1}};
     table.note(client(1), pod(7), flow_time{100s}, 10);
     EXPECT_EQ(table.find(client(1), flow_time{50s}, 10), pod(7));
 }
 
 TEST(affinity, agrees_with_a_map_as_long_as_there_is_room) {
-    affinity_table table{1 << 14, 7};
+    affinity_table table{1 << 14, secret{7}};
     std::map<std::uint32_t, std::pair<unsigned, std::uint32_t>> model; // client -> pod, when
     std::mt19937 random{1};
     for (std::uint32_t now = 0; now < 20'000; ++now) {
@@ -130,7 +130,7 @@ TEST(affinity, agrees_with_a_map_as_long_as_there_is_room) {
 
 TEST(affinity, two_threads_may_ask_and_tell_at_once) {
     repeat_until_overlapped(2, 5000, [&](overlap_meter& meter) {
-        shared_affinity_table table{256, 1};
+        shared_affinity_table table{256, secret{1}};
         std::array<std::uint32_t, 2> mistaken{};
         run_together(2, [&](std::size_t which) {
             std::mt19937 random{static_cast<std::uint32_t>(which) + 1};

@@ -32,7 +32,7 @@ inline constexpr std::size_t slower = 1;
 class fast_bed {
   public:
     fast_bed(std::string_view ku, flow_table_size size)
-        : flows_{size, 1}, control_{services_}, proxy_{flows_, services_} {
+        : flows_{size, secret{1}}, control_{services_}, proxy_{flows_, services_} {
         EXPECT_TRUE(control_.apply(ku).ok());
     }
     /// What became of `packet`; its bytes are rewritten in place.

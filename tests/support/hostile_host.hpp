@@ -58,7 +58,7 @@ struct host_settings {
 class hostile_host {
   public:
     hostile_host(service_source& services, host_settings const& settings)
-        : flows_{settings.flows, 1}, proxy_{flows_, services, settings.proxy} {}
+        : flows_{settings.flows, secret{1}}, proxy_{flows_, services, settings.proxy} {}
 
     /// \param spares how many buffers the host has for packets that become several; none is also said by type
     void run(std::vector<guarded_packet>& burst, std::chrono::nanoseconds now, std::size_t spares) {

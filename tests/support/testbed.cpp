@@ -8,8 +8,8 @@
 
 namespace kubeproxy::testing_support {
 
-testbed::testbed(std::string_view ku, proxy_settings const& settings, flow_table_size size)
-    : flows_{size, settings.seed}, control_{services_}, proxy_{flows_, services_, settings} {
+testbed::testbed(std::string_view ku, proxy_settings const& settings, flow_table_size size, secret const& key)
+    : flows_{size, key}, control_{services_}, proxy_{flows_, services_, settings} {
     configure(ku);
 }
 

@@ -41,7 +41,8 @@ struct settled {
 
 class testbed {
   public:
-    explicit testbed(std::string_view ku, proxy_settings const& settings = {}, flow_table_size size = {4096, 4096});
+    explicit testbed(std::string_view ku, proxy_settings const& settings = {}, flow_table_size size = {4096, 4096},
+                     secret const& key = secret{1});
     ~testbed();
 
     /// A line that is refused fails the test.

@@ -18,7 +18,7 @@
 namespace kubeproxy::inline v0_2 {
 
 struct binding_settings {
-    std::uint64_t port_seed = 1; ///< where the search for source ports starts; keep it from clients
+    std::uint64_t port_seed; ///< where the search for source ports starts; derived from a secret
     worker_share share{};
     rate_limit new_flows{.per_second = 0}; ///< beyond it flows are not entered; 0: no limit
 };

@@ -25,9 +25,10 @@
 namespace kubeproxy::inline v0_2 {
 
 struct proxy_settings {
-    std::uint64_t ring_seed = 1; ///< the same on every node, or nodes behind ECMP choose differently
-    std::uint64_t seed = 1;      ///< of what clients must not foresee: source ports, places of fragments
-    worker_share share{};        ///< this worker's part of the source ports
+    /// The same on every node, or nodes behind ECMP choose different backends. It is not a secret: it only decides
+    /// which clients share a backend. The secret is the flow table's.
+    std::uint64_t ring_seed = 1;
+    worker_share share{}; ///< this worker's part of the source ports
     translation_settings translation{};
     fragment_settings fragments{};
     answer_settings answers{};
@@ -70,7 +71,7 @@ class proxy {
 
     /// A worker with a memory of its own for session affinity: for hosts with one worker.
     proxy(Table& flows, service_source& services, proxy_settings const& settings = {}, OwnStage own = {})
-        : proxy{std::make_unique<affinity_type>(settings.affinity_clients, settings.seed), flows, services, settings,
+        : proxy{std::make_unique<affinity_type>(settings.affinity_clients, flows.key()), flows, services, settings,
                 std::move(own)} {}
     /// \param clients shared by all workers, as the flows are
     proxy(Table& flows, affinity_type& clients, service_source& services, proxy_settings const& settings = {},
@@ -78,17 +79,18 @@ class proxy {
         : flows_{&flows}, services_{services}, probe_{flows, settings.share},
           cut_size_{detail::cut_size(settings.translation)}, sweep_per_burst_{settings.sweep_per_burst},
           path_{parse_stage<P>{},
-                fragment_stage<P, burst_size>{burst_, settings.seed, settings.fragments},
+                fragment_stage<P, burst_size>{burst_, flows.key().derive(secret_use::fragments), settings.fragments},
                 std::move(own),
                 locate_stage<P, Table>{flows},
                 foresee_stage<P, Table, affinity_type>{flows, burst_, settings.ring_seed},
                 track_stage<P, Table>{flows, burst_},
                 select_stage<P, affinity_type>{burst_, settings.ring_seed, clients},
-                bind_stage<P, Table>{flows, burst_, {settings.seed, settings.share, settings.new_flows}},
+                bind_stage<P, Table>{
+                    flows, burst_, {flows.key().derive(secret_use::source_ports), settings.share, settings.new_flows}},
                 rewrite_stage<P>{burst_,
                                  settings.translation,
-                                 {settings.seed, settings.share, settings.fragments.table.messages,
-                                  settings.fragments.table.lifetime}},
+                                 {flows.key().derive(secret_use::identifications), settings.share,
+                                  settings.fragments.table.messages, settings.fragments.table.lifetime}},
                 answer_stage<P>{burst_, settings.answers}} {}
     proxy(proxy const&) = delete;
     proxy& operator=(proxy const&) = delete;

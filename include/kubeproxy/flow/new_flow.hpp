@@ -1,6 +1,9 @@
 #pragma once
 
 #include "kubeproxy/flow/flow_state.hpp"
+#include "kubeproxy/flow/flow_time.hpp"
+#include "kubeproxy/flow/mapping.hpp"
+#include "kubeproxy/flow/record.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -22,5 +25,29 @@ struct new_flow {
     std::uint8_t flags = 0; ///< flow_flag
     std::chrono::seconds timeout{};
 };
+
+namespace detail {
+
+/// Writes the record of a new flow, except for its state, which the insertion sets last.
+template <class Record, ip_version O, ip_version T>
+void fill_record(Record& record, tuple<O> const& original, tuple<T> const& reply, new_flow const& what,
+                 flow_time now) noexcept {
+    record.set_shown(original, reply);
+    record.forget_bytes();
+    auto& b = record.body;
+    b.service = what.service;
+    b.backend.store(what.backend);
+    b.generation.store(what.generation);
+    b.last_seen.store(now.milliseconds());
+    b.timeout.store(to_milliseconds(what.timeout));
+    b.packets[0].store(0);
+    b.packets[1].store(0);
+    auto const changes = changes_of(original, reply); // the mirrored tuple has the same sum
+    b.network_change = changes.network;
+    b.transport_change = changes.transport;
+    b.flags = static_cast<std::uint8_t>(what.flags | version_flags<O, T>);
+}
+
+} // namespace detail
 
 } // namespace kubeproxy::inline v0_2

@@ -4,6 +4,7 @@
 #include "kubeproxy/flow/new_flow.hpp"
 #include "kubeproxy/flow/reaper.hpp"
 #include "kubeproxy/flow/sctp_tags.hpp"
+#include "kubeproxy/flow/secret.hpp"
 #include "kubeproxy/flow/state_transitions.hpp"
 
 #include <algorithm>
@@ -19,20 +20,20 @@ namespace kubeproxy::inline v0_2 {
 /// For a burst: hash() and prefetch_bucket() for every packet, then candidate() and prefetch_record() for every
 /// packet, then find(), touch() and insert(). A hit reads one line of the index and the record.
 ///
-/// Capacity is fixed, nothing is allocated after construction. When no record is free an insertion ends a flow that has
-/// expired or that is_evictable(), if it meets one soon (reaper.hpp).
+/// Capacity is fixed, nothing is allocated after construction. When no record is free an insertion ends a flow that
+/// has expired or that is_evictable(), if it meets one soon (reaper.hpp).
 ///
 /// Shared (Sharing = shared_workers): every caller is inside the quiescent_domain from its first candidate() or
 /// find() to its last use of what was found. A record found is not reused before that, so its tuples are
 /// read plainly; it may end at any moment, and then find() no longer returns it.
 ///
-/// Memory order, shared. Filling a record pairs with finding it: link() writes the record, then stores the index entry
-/// with release, and lookups load entries with acquire (index.hpp). Walks reach records without the index: they load
-/// raw_state with acquire, which pairs with the release store that completes the insertion. Ending pairs with ending:
-/// the compare-and-swap of raw_state to 0 succeeds for one worker only. Ending pairs with reuse: index entries and
-/// raw_state are cleared before give_back() locks the shard, the shard's next free_list batch calls advance(), and
-/// advance()'s fence pairs with the fence in enter(); leave()'s release store pairs with has_passed()'s acquire load
-/// (quiescence.hpp). Nothing needs a sequentially consistent load.
+/// Memory order, shared. Filling a record pairs with finding it: link() writes the record, then stores the index
+/// entry with release, and lookups load entries with acquire (index.hpp). Walks reach records without the index:
+/// they load raw_state with acquire, which pairs with the release store that completes the insertion. Ending pairs
+/// with ending: the compare-and-swap of raw_state to 0 succeeds for one worker only. Ending pairs with reuse: index
+/// entries and raw_state are cleared before give_back() locks the shard, the shard's next free_list batch calls
+/// advance(), and advance()'s fence pairs with the fence in enter(); leave()'s release store pairs with
+/// has_passed()'s acquire load (quiescence.hpp). Nothing needs a sequentially consistent load.
 template <class Sharing, class Memory, class Hash = flow_hash>
 class basic_flow_table {
     using directory_type = flow_directory<Sharing, Memory, Hash>;
@@ -41,11 +42,17 @@ class basic_flow_table {
     using sharing_type = Sharing;
     using body_type = typename directory_type::body_type;
 
-    basic_flow_table(flow_table_size size, std::uint64_t seed) requires(!Sharing::is_shared)
-        : flows_{size.narrow, size.wide, seed, nullptr}, tags_{std::size_t{size.narrow} + size.wide} {}
+    /// \param key keeps clients from choosing packets whose flows fall into one place
+    basic_flow_table(flow_table_size size, secret const& key) requires(!Sharing::is_shared)
+        : key_{key}, flows_{size.narrow, size.wide, key.derive(secret_use::flow_table), nullptr},
+          tags_{std::size_t{size.narrow} + size.wide} {}
     /// \pre domain outlives the table
-    basic_flow_table(flow_table_size size, std::uint64_t seed, quiescent_domain& domain) requires(Sharing::is_shared)
-        : flows_{size.narrow, size.wide, seed, &domain}, tags_{std::size_t{size.narrow} + size.wide} {}
+    basic_flow_table(flow_table_size size, secret const& key, quiescent_domain& domain) requires(Sharing::is_shared)
+        : key_{key}, flows_{size.narrow, size.wide, key.derive(secret_use::flow_table), &domain},
+          tags_{std::size_t{size.narrow} + size.wide} {}
+
+    /// The secret that the table was made with; proxies derive theirs from it.
+    [[nodiscard]] secret const& key() const noexcept { return key_; }
 
     template <ip_version V>
     [[nodiscard]] std::uint64_t hash(tuple<V> const& t) const noexcept {
@@ -112,7 +119,8 @@ class basic_flow_table {
     [[nodiscard]] std::uint64_t reply_hash(tuple<T> const& translated) const noexcept {
         return flows_.hash(mirrored(words_of(translated)));
     }
-    /// Fetches what an insertion will need beside its packet's own bucket; early, it saves a new flow's largest wait.
+    /// Fetches what an insertion will need beside its packet's own bucket; early, it saves a new flow's largest
+    /// wait.
     void prefetch_insert(std::uint64_t reply_hash) const noexcept { flows_.prefetch_insert(reply_hash); }
     /// The live flow whose replies look like replies to `translated`.
     template <ip_version T>
@@ -171,8 +179,9 @@ class basic_flow_table {
     void for_each(F f) const {
         (void)for_each(0, positions(), f);
     }
-    /// The same for at most `count` records from a position on; returns the position behind them. For a walk in steps:
-    /// a flow that is there throughout is met at least once, and twice only where positions() grows meanwhile.
+    /// The same for at most `count` records from a position on; returns the position behind them. For a walk in
+    /// steps: a flow that is there throughout is met at least once, and twice only where positions() grows
+    /// meanwhile.
     template <class F>
     std::size_t for_each(std::size_t from, std::size_t count, F f) const {
         auto const& records = flows_.records();
@@ -203,10 +212,10 @@ class basic_flow_table {
   private:
     using records_type = typename directory_type::records_type;
 
-    /// How often an insertion frees a record, or the reply's tuple, before it gives up. One worker needs it once. Where
-    /// workers share, an attempt is lost only if another worker's insertion takes what was freed, or another worker
-    /// ends or uses the flow that was to be evicted, within some hundred nanoseconds: even if that happened every other
-    /// time, 16 lost attempts in a row would take 65,536 insertions into a full table.
+    /// How often an insertion frees a record, or the reply's tuple, before it gives up. One worker needs it once.
+    /// Where workers share, an attempt is lost only if another worker's insertion takes what was freed, or another
+    /// worker ends or uses the flow that was to be evicted, within some hundred nanoseconds: even if that happened
+    /// every other time, 16 lost attempts in a row would take 65,536 insertions into a full table.
     static constexpr unsigned max_attempts = Sharing::is_shared ? 16 : 2;
 
     /// The flow of this tuple unless it has expired, in which case it ends.
@@ -219,10 +228,8 @@ class basic_flow_table {
     }
     template <ip_version O, ip_version T>
     [[nodiscard]] flow_ref take_record(std::uint64_t hash, flow_time now) noexcept;
-    template <ip_version O, ip_version T>
-    void fill(flow_ref ref, tuple<O> const& original, tuple<T> const& reply, new_flow const& what,
-              flow_time now) noexcept;
 
+    secret key_;
     directory_type flows_;
     flow_reaper<Sharing, directory_type> reaper_;
     sctp_tag_store<Sharing> tags_;
@@ -235,27 +242,6 @@ using shared_flow_table = basic_flow_table<shared_workers, huge_page_memory>;
 
 template <class S, class M, class H>
 template <ip_version O, ip_version T>
-void basic_flow_table<S, M, H>::fill(flow_ref ref, tuple<O> const& original, tuple<T> const& reply,
-                                     new_flow const& what, flow_time now) noexcept {
-    auto& record = flows_.records().template record<O, T>(ref);
-    record.set_shown(original, reply);
-    record.forget_bytes();
-    auto& b = record.body;
-    b.service = what.service;
-    b.backend.store(what.backend);
-    b.generation.store(what.generation);
-    b.last_seen.store(now.milliseconds());
-    b.timeout.store(to_milliseconds(what.timeout));
-    b.packets[0].store(0);
-    b.packets[1].store(0);
-    auto const changes = changes_of(original, reply); // a sum is the same turned round
-    b.network_change = changes.network;
-    b.transport_change = changes.transport;
-    b.flags = static_cast<std::uint8_t>(what.flags | version_flags<O, T>);
-}
-
-template <class S, class M, class H>
-template <ip_version O, ip_version T>
 insert_result basic_flow_table<S, M, H>::insert_unknown(hashed_tuple<O> const& original, hashed_tuple<T> const& reply,
                                                         new_flow const& what, flow_time now) noexcept {
     if constexpr (std::same_as<O, T>)
@@ -264,7 +250,7 @@ insert_result basic_flow_table<S, M, H>::insert_unknown(hashed_tuple<O> const& o
     for (unsigned attempt = 1;; ++attempt) {
         auto const ref = take_record<O, T>(original.hash, now);
         if (!ref) return {insert_outcome::full, {}};
-        fill(ref, original.value, reply.value, what, now); // while the reply's bucket is fetched
+        detail::fill_record(flows_.records().template record<O, T>(ref), original.value, reply.value, what, now);
         if (kind_of(what.state) == flow_kind::sctp) tags_.forget(ref);
         auto const result = flows_.link(ref, what.state, original, reply);
         if (result.what == insert_outcome::reply_taken && attempt < max_attempts && is_expired(result.ref, now)) {

@@ -2,6 +2,7 @@
 
 #include "kubeproxy/flow/flow_time.hpp"
 #include "kubeproxy/flow/hash.hpp"
+#include "kubeproxy/flow/secret.hpp"
 #include "kubeproxy/flow/sharing.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 
@@ -62,8 +63,9 @@ template <class Sharing>
 class basic_affinity_table {
   public:
     /// \param clients at least 1; rounded up to whole buckets and a power of two
-    basic_affinity_table(std::size_t clients, std::uint64_t seed)
-        : hash_{seed}, buckets_(std::bit_ceil((std::max<std::size_t>(clients, 1) + ways - 1) / ways)) {}
+    basic_affinity_table(std::size_t clients, secret const& key)
+        : hash_{key.derive(secret_use::affinity)},
+          buckets_(std::bit_ceil((std::max<std::size_t>(clients, 1) + ways - 1) / ways)) {}
 
     /// The endpoint that the client is bound to; none if it has not come for `timeout` seconds.
     [[nodiscard]] std::optional<affinity_choice> find(affinity_key const& key, flow_time now,

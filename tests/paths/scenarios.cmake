@@ -48,7 +48,7 @@ file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/scenarios.cmake INPUT ${CMAKE_C
 set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${CMAKE_CURRENT_BINARY_DIR}/scenarios.cmake)
 
 if(TARGET pcap_nat)
-    foreach(test IN ITEMS pcap_nat pcap_nat_captures kube_proxy_pcap_nat)
+    foreach(test IN ITEMS pcap_nat pcap_nat_captures kube_proxy_pcap_nat pcap_nat_kubectl)
         add_test(NAME ${test} COMMAND ${KUBEPROXY_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/paths/${test}_test.py
                                       $<TARGET_FILE:pcap_nat>)
         set_tests_properties(${test} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)

@@ -28,7 +28,7 @@ struct sctp_tags {
 template <class Sharing>
 class sctp_tag_store {
   public:
-    static constexpr std::size_t max_entries = 65536;
+    static constexpr std::size_t max_entries = 32768; ///< 12 bytes each
 
     /// \param records of the table, of both widths
     explicit sctp_tag_store(std::size_t records) : entries_(std::min(records, max_entries)) {}

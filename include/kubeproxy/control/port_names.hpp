@@ -21,6 +21,9 @@
 ///     Service before   80 ""     -> 8080                          slice web-1: "" 8080      read by the former ports
 ///     Service now      80 "http" -> 8080, 443 "https" -> 8443     slice web-2: "http" 8080  read by the present ports
 ///
+/// A name that only another version has is the name of its port there, too, if the version that fits best does not know
+/// it: a slice may name a port that is back, and carry the former name of another one.
+///
 /// If two ports exchange their names, the names alone do not tell which version a slice follows. The numbers of the
 /// target ports do, if they are numbers in the Service. Otherwise the slice is read by the present ports: new flows may
 /// then go to the other port's target for a moment, but none is rejected.
@@ -70,6 +73,28 @@ namespace detail {
     return *best;
 }
 
+[[nodiscard]] inline bool is_known(std::vector<service_port> const& ports, endpoint_port const& offered) {
+    return std::ranges::any_of(ports, [&](service_port const& p) { return is_named_by(p, offered); });
+}
+
+/// The slice's port that is meant for a port of the Service, by the names that these ports have; null: none.
+[[nodiscard]] inline endpoint_port const* offered_to(service_port const& port, endpoint_slice const& slice,
+                                                     std::vector<service_port> const& known) {
+    auto const same = std::ranges::find_if(known, [&](service_port const& p) { return is_same_number(p, port); });
+    if (same == known.end()) return nullptr;
+    auto const offered = std::ranges::find_if(slice.ports, [&](auto const& p) { return is_named_by(*same, p); });
+    return offered == slice.ports.end() ? nullptr : &*offered;
+}
+
+/// Whether the present ports, and no former ones, tell what the slice's ports are meant for.
+[[nodiscard]] inline bool follows_present_ports(endpoint_slice const& slice, service_configuration const& service) {
+    if (&ports_known_to(slice, service) != &service.ports) return false;
+    return std::ranges::none_of(slice.ports, [&](endpoint_port const& offered) {
+        if (is_known(service.ports, offered)) return false;
+        return std::ranges::any_of(service.former_ports, [&](auto const& former) { return is_known(former, offered); });
+    });
+}
+
 } // namespace detail
 
 /// The port at which the endpoints of a slice serve a port of its Service; none: they do not serve it.
@@ -78,10 +103,11 @@ namespace detail {
                                                               service_port const& port, endpoint_slice const& slice) {
     if (slice.ports.empty()) return port.target_port != 0 ? port.target_port : port.port;
     auto const& known = detail::ports_known_to(slice, service);
-    auto const same = std::ranges::find_if(known, [&](service_port const& p) { return is_same_number(p, port); });
-    if (same == known.end()) return std::nullopt;
-    for (auto const& offered : slice.ports)
-        if (detail::is_named_by(*same, offered)) return offered.port;
+    if (auto const* offered = detail::offered_to(port, slice, known)) return offered->port;
+    for (auto const& former : service.former_ports) {
+        auto const* offered = detail::offered_to(port, slice, former);
+        if (offered != nullptr && !detail::is_known(known, *offered)) return offered->port;
+    }
     return std::nullopt;
 }
 
@@ -105,7 +131,7 @@ inline void forget_unused_former_ports(service_configuration& service) {
     bool has_slice = false;
     for (auto const& slice : service.slices) {
         if (slice.ports.empty()) continue;
-        if (&detail::ports_known_to(slice, service) != &service.ports) return;
+        if (!detail::follows_present_ports(slice, service)) return;
         has_slice = true;
     }
     if (has_slice) service.former_ports = {};

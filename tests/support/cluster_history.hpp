@@ -1,12 +1,8 @@
 #pragma once
 
-#include "support/cluster_objects.hpp"
+#include "support/cluster_service_changes.hpp"
 
-#include <algorithm>
-#include <array>
-#include <cstdint>
-#include <initializer_list>
-#include <random>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,257 +11,163 @@
 /// library.
 namespace kubeproxy::cluster {
 
-class dice {
-  public:
-    explicit dice(std::uint64_t seed) : random_{seed} {}
-
-    /// 0 to n - 1
-    [[nodiscard]] unsigned below(std::size_t n) {
-        return static_cast<unsigned>(std::uniform_int_distribution<std::size_t>{0, n - 1}(random_));
-    }
-    [[nodiscard]] bool percent(unsigned n) { return below(100) < n; }
-    template <class Range>
-    [[nodiscard]] auto const& one_of(Range const& all) {
-        return *std::next(all.begin(), static_cast<std::ptrdiff_t>(below(all.size())));
-    }
-    template <class T>
-    [[nodiscard]] T one_of(std::initializer_list<T> all) {
-        return *(all.begin() + below(all.size()));
-    }
-    [[nodiscard]] auto& engine() noexcept { return random_; }
-
-  private:
-    std::mt19937_64 random_;
-};
-
-/// What can stand in a cluster of these histories.
-inline node random_node(dice& d) {
-    node n{.zone = d.one_of<char const*>({"", "z1", "z1"}),
-           .addresses = {"127.0.0.1", "192.0.2.10", "192.0.2.11", "10.244.1.1", "2001:db8::10", "2001:db8::11", "::1"},
-           .masquerade_all = d.percent(15),
-           .drain_seconds = d.one_of({0u, 0u, 30u})};
-    if (d.percent(60)) n.pod_ranges = {"10.244.1.0/24"};
-    if (d.percent(60)) n.pod_ranges.push_back("fd00:244:1::/64");
-    if (d.percent(80)) n.service_ranges = {"10.96.0.0/24", "fd00:96::/112"};
-    if (d.percent(50))
-        n.node_port_addresses =
-            d.one_of<texts>({{"192.0.2.0/24"}, {"192.0.2.11/32", "2001:db8::/64"}, {}, {"0.0.0.0/0"}});
-    return n;
-}
-
-/// The API server, and the changes that people and controllers make.
+/// The changes that people and controllers make.
 class history {
   public:
-    explicit history(dice& d) : dice_{&d} {
+    explicit history(dice& d) : dice_{&d}, api_{.random = &d} {
         for (unsigned i = 0; i < 8; ++i) {
             auto const net = std::to_string(1 + i % 2), host = std::to_string(10 + i);
             pod p{.address4 = "10.244." + net + '.' + host, .address6 = "fd00:244:" + net + "::" + host};
             if (i == 7) p.address4 = "192.0.2.10", p.address6 = "2001:db8::10"; // of the node's network
-            now_.pods["p" + std::to_string(i)] = p;
-            settle_pod("p" + std::to_string(i));
+            api_.now.pods["p" + std::to_string(i)] = p;
         }
-        for (int i = 0; i < 3; ++i) create_service("s" + std::to_string(i));
+        for (unsigned i = 0; i < ghosts; ++i) api_.now.pods["g" + std::to_string(i)] = api_.now.pods.at(twin(i));
+        for (auto const& [name, p] : api_.now.pods) settle_pod(name);
+        settle_ties();
+        for (int i = 0; i < 3; ++i) services_.create("s" + std::to_string(i));
         for (int i = 0; i < 4; ++i) create_slice("e" + std::to_string(i));
     }
+    history(history const&) = delete;
+    history& operator=(history const&) = delete;
 
     /// A change; what a watch would say about it is in events().
     void change() {
         auto const what = dice_->below(100);
         auto const name = 's' + std::to_string(dice_->below(4)), of_slice = 'e' + std::to_string(dice_->below(7));
-        if (what < 10) return create_service(name);
-        if (what < 25) return change_service(name);
-        if (what < 31) return remove_service(name);
-        if (what < 43) return create_slice(of_slice);
-        if (what < 58) return change_slice(of_slice);
-        if (what < 63) return remove_slice(of_slice);
-        if (what < 68) return scale(name);
-        change_pod('p' + std::to_string(dice_->below(8)));
+        if (what < 9) return services_.create(name);
+        if (what < 26) return change_service(name);
+        if (what < 31) return services_.remove(name);
+        if (what < 42) return create_slice(of_slice);
+        if (what < 54) return change_slice(of_slice);
+        if (what < 59) return remove_slice(of_slice);
+        if (what < 64) return scale(name);
+        if (what < 68) return move_endpoints(of_slice);
+        if (what < 72) return write_slice(of_slice);
+        change_pod(any_pod());
     }
 
-    [[nodiscard]] state const& now() const noexcept { return now_; }
+    [[nodiscard]] state const& now() const noexcept { return api_.now; }
     /// Since they were taken last, in order.
-    [[nodiscard]] std::vector<json::object> take_events() { return std::exchange(events_, {}); }
-    /// All objects, as a list has them.
-    [[nodiscard]] json::array everything() const {
-        json::array all;
-        for (auto const& [name, s] : now_.services) all.push_back(printed(name, s));
-        for (auto const& [name, s] : now_.slices) all.push_back(printed(name, s, now_));
-        return all;
+    [[nodiscard]] std::vector<json::object> take_events() { return std::exchange(api_.events, {}); }
+    [[nodiscard]] json::array everything() const { return api_.everything(); }
+    /// The node knows all of it.
+    void note_published() {
+        for (auto const& [name, s] : api_.now.services) api_.published.insert(name);
     }
 
   private:
-    void tell(char const* type, json::object object) {
-        events_.push_back({{"type", type}, {"object", std::move(object)}});
-    }
-    void tell_service(std::string const& name) {
-        tell(dice_->percent(50) ? "ADDED" : "MODIFIED", printed(name, now_.services.at(name)));
-    }
-    void tell_slice(std::string const& name) {
-        tell(dice_->percent(50) ? "ADDED" : "MODIFIED", printed(name, now_.slices.at(name), now_));
-    }
+    static constexpr unsigned ghosts = 3; ///< pods whose addresses others have
 
-    /// Cluster IPs and node ports belong to one service at a time.
-    [[nodiscard]] bool is_used(std::string const& ip) const {
-        return std::ranges::any_of(now_.services, [&](auto const& s) {
-            return std::ranges::find(s.second.cluster_ips, ip) != s.second.cluster_ips.end();
-        });
-    }
-    [[nodiscard]] bool is_used(std::string const& protocol, unsigned node_port) const {
-        for (auto const& [name, s] : now_.services)
-            for (auto const& p : s.ports)
-                if (p.protocol == protocol && p.node_port == node_port) return true;
-        return false;
-    }
-    [[nodiscard]] std::string free_ip(unsigned version) {
-        for (;;) {
-            auto const ip = (version == 4 ? "10.96.0." : "fd00:96::") + std::to_string(1 + dice_->below(8));
-            if (!is_used(ip)) return ip;
-        }
-    }
+    [[nodiscard]] static std::string twin(unsigned ghost) { return 'p' + std::to_string(2 * ghost); }
+    [[nodiscard]] std::string any_pod() { return dice_->one_of(api_.now.pods).first; }
 
     void settle_pod(std::string const& name) {
-        auto& p = now_.pods.at(name);
+        auto& p = api_.now.pods.at(name);
         p.node = dice_->one_of<std::optional<std::string>>({"here", "here", "there", std::nullopt});
-        switch (dice_->below(6)) {
+        switch (dice_->below(7)) {
         case 0: p.ready = false, p.serving = false, p.terminating = std::nullopt; break;
         case 1: p.ready = false, p.serving = true, p.terminating = true; break;
         case 2: p.ready = false, p.serving = dice_->percent(50), p.terminating = dice_->percent(50); break;
         case 3: p.ready = p.serving = p.terminating = std::nullopt; break;
+        case 4: p.ready = true, p.serving = true, p.terminating = dice_->percent(30); break;
         default: p.ready = true, p.serving = true, p.terminating = false; break;
         }
     }
-
-    void ports_of(service& s) {
-        auto const count = dice_->one_of({1u, 1u, 2u, 3u});
-        s.ports.clear();
-        for (unsigned i = 0; i < count; ++i) {
-            port p{.name = {},
-                   .protocol = dice_->one_of<char const*>({"TCP", "UDP", "TCP", "UDP", "SCTP"}),
-                   .number = dice_->one_of({80u, 443u, 53u})};
-            // A port keeps its name: the model does not know which names slices had before.
-            if (p.protocol != "TCP" || p.number != 80) p.name = p.protocol + std::to_string(p.number);
-            auto const is_same = [&](port const& q) { return q.number == p.number && q.protocol == p.protocol; };
-            if (std::ranges::any_of(s.ports, is_same)) continue;
-            auto const node_port = 30000 + dice_->below(6);
-            auto const has_it = [&](port const& q) { return q.node_port == node_port && q.protocol == p.protocol; };
-            bool const is_free = !is_used(p.protocol, node_port) && std::ranges::none_of(s.ports, has_it);
-            if (s.type != "ClusterIP" && s.type != "ExternalName" && is_free) p.node_port = node_port;
-            s.ports.push_back(p);
+    /// Nothing says which of two entries counts that terminate or not and are ready or not alike, so they are the same.
+    void settle_ties() {
+        for (unsigned i = 0; i < ghosts; ++i) {
+            auto& ghost = api_.now.pods.at('g' + std::to_string(i));
+            auto const& other = api_.now.pods.at(twin(i));
+            bool const is_tie = ghost.terminating.value_or(false) == other.terminating.value_or(false) &&
+                                ghost.ready.value_or(true) == other.ready.value_or(true);
+            if (is_tie) ghost = other;
         }
     }
-    void doors_of(std::string const& name, service& s) {
-        auto const host = std::to_string(s_number(name));
-        s.external_ips.clear(), s.ingress.clear(), s.source_ranges.clear();
-        if (dice_->percent(30)) s.external_ips = {"203.0.113." + host, "2001:db8:e::" + host};
-        if (s.type != "LoadBalancer") return;
-        s.ingress = {"198.51.100.10" + host, "2001:db8:1b::" + host};
-        if (dice_->percent(20) && !s.external_ips.empty()) s.ingress.push_back(s.external_ips.front());
-        if (dice_->percent(50)) s.source_ranges = {"203.0.113.128/25", " 10.244.0.0/16 ", "192.0.2.0/24"};
-        if (dice_->percent(30)) s.source_ranges.push_back("2001:db8:c::/48");
-        for (auto& range : s.source_ranges) std::erase(range, ' ');
-    }
-    [[nodiscard]] static int s_number(std::string const& name) { return name.back() - '0' + 1; }
 
-    void create_service(std::string const& name) {
-        now_.services.erase(name);
-        service s{.type = dice_->one_of<char const*>(
-                      {"ClusterIP", "ClusterIP", "NodePort", "LoadBalancer", "LoadBalancer", "ExternalName"})};
-        if (s.type != "ExternalName") {
-            switch (dice_->below(7)) {
-            case 0: s.cluster_ips = {"None"}; break;
-            case 1: s.cluster_ips = {free_ip(6)}; break;
-            case 2: s.cluster_ips = {free_ip(6), free_ip(4)}; break;
-            case 3: s.cluster_ips = {free_ip(4), free_ip(6)}; break;
-            default: s.cluster_ips = {free_ip(4)}; break;
-            }
-            if (s.cluster_ips.front() == "None") s.type = "ClusterIP";
-        }
-        ports_of(s);
-        doors_of(name, s);
-        policies_of(s);
-        now_.services[name] = s;
-        tell_service(name);
-    }
-    void policies_of(service& s) {
-        s.internal_policy = dice_->percent(25) ? "Local" : "Cluster";
-        s.external_policy = dice_->percent(35) && s.type != "ExternalName" ? "Local" : "Cluster";
-        s.affinity_seconds.reset();
-        if (dice_->percent(30)) s.affinity_seconds = dice_->one_of({10u, 120u, 10800u});
-    }
+    /// The endpoint slice controller follows, perhaps later.
     void change_service(std::string const& name) {
-        if (!now_.services.contains(name)) return;
-        auto& s = now_.services.at(name);
-        switch (dice_->below(3)) {
-        case 0: ports_of(s); break;
-        case 1: doors_of(name, s); break;
-        default: policies_of(s); break;
-        }
-        tell_service(name);
-        for (auto& [of, e] : now_.slices)
-            if (e.service == name && dice_->percent(70)) targets_of(e), tell_slice(of);
+        if (!services_.change(name)) return;
+        for (auto& [of, e] : api_.now.slices)
+            if (e.service == name && dice_->percent(60)) write_slice(of);
     }
-    void remove_service(std::string const& name) {
-        if (!now_.services.contains(name)) return;
-        tell("DELETED", printed(name, now_.services.at(name)));
-        now_.services.erase(name);
+    void write_slice(std::string const& name) {
+        if (!api_.now.slices.contains(name)) return;
+        targets_of(api_.now.slices.at(name));
+        api_.tell_slice(name);
     }
-
-    /// The endpoint slice controller's part.
     void targets_of(slice& e) {
         e.ports.clear();
-        auto const owner = now_.services.find(e.service);
-        if (owner == now_.services.end() || dice_->percent(5)) return;
+        auto const owner = api_.now.services.find(e.service);
+        if (owner == api_.now.services.end() || dice_->percent(5)) return;
         for (auto const& p : owner->second.ports)
-            if (dice_->percent(92)) e.ports.push_back({p.name, p.protocol, dice_->one_of({8080u, 8081u, p.number}), 0});
+            if (dice_->percent(92))
+                e.ports.push_back({p.name, p.protocol, dice_->one_of({8080u, 8081u, p.number}), p.number});
     }
     void create_slice(std::string const& name) {
         slice e{.service = 's' + std::to_string(dice_->below(4)), .version = dice_->percent(60) ? 4u : 6u};
         targets_of(e);
-        for (auto const& [pod, is] : now_.pods)
+        for (auto const& [pod, is] : api_.now.pods)
             if (dice_->percent(35)) e.pods.insert(pod);
-        now_.slices[name] = e;
-        tell_slice(name);
+        api_.now.slices[name] = e;
+        api_.tell_slice(name);
     }
     void change_slice(std::string const& name) {
-        if (!now_.slices.contains(name)) return;
-        auto& e = now_.slices.at(name);
+        if (!api_.now.slices.contains(name)) return;
+        auto& e = api_.now.slices.at(name);
         for (int i = 0; i < 2; ++i) {
-            auto const pod = 'p' + std::to_string(dice_->below(8));
+            auto const pod = any_pod();
             if (e.pods.erase(pod) == 0) e.pods.insert(pod);
         }
-        tell_slice(name);
+        api_.tell_slice(name);
     }
     void remove_slice(std::string const& name) {
-        if (!now_.slices.contains(name)) return;
-        tell("DELETED", printed(name, now_.slices.at(name), now_));
-        now_.slices.erase(name);
+        if (!api_.now.slices.contains(name)) return;
+        api_.tell("DELETED", printed(name, api_.now.slices.at(name), api_.now));
+        api_.now.slices.erase(name);
+    }
+    /// To another slice of the same Service, new or not; the watch may tell the two changes in either order.
+    void move_endpoints(std::string const& name) {
+        if (!api_.now.slices.contains(name)) return;
+        auto& from = api_.now.slices.at(name);
+        for (auto& [other, to] : api_.now.slices) {
+            if (other == name || to.service != from.service || to.version != from.version) continue;
+            to.pods.merge(std::exchange(from.pods, {}));
+            to.ports = from.ports;
+            bool const is_taken_first = dice_->percent(50);
+            api_.tell_slice(is_taken_first ? name : other);
+            return api_.tell_slice(is_taken_first ? other : name);
+        }
     }
     /// To zero, or up again.
     void scale(std::string const& service) {
-        for (auto& [name, e] : now_.slices) {
+        for (auto& [name, e] : api_.now.slices) {
             if (e.service != service) continue;
             if (e.pods.empty())
                 e.pods = {"p0", "p3"};
             else
                 e.pods.clear();
-            tell_slice(name);
+            api_.tell_slice(name);
         }
     }
     void change_pod(std::string const& name) {
-        auto& p = now_.pods.at(name);
+        auto& p = api_.now.pods.at(name);
         if (dice_->percent(70)) settle_pod(name);
         if (dice_->percent(40)) p.zone_hints = dice_->one_of<texts>({{}, {"z1"}, {"z2"}, {"z2", "z1"}});
         if (dice_->percent(30)) p.node_hints = dice_->one_of<texts>({{}, {"here"}, {"there"}});
         bool const all = dice_->percent(15); // or hints would hardly ever be followed
         if (all)
-            for (auto& [other, q] : now_.pods) q.zone_hints = dice_->one_of<texts>({{"z1"}, {"z2"}});
-        for (auto const& [of, e] : now_.slices)
-            if (all || e.pods.contains(name)) tell_slice(of);
+            for (auto& [other, q] : api_.now.pods) q.zone_hints = dice_->one_of<texts>({{"z1"}, {"z2"}});
+        settle_ties();
+        bool const is_twin = name.front() == 'p' && (name.back() - '0') % 2 == 0; // its ghost may have changed, too
+        for (auto const& [of, e] : api_.now.slices) {
+            bool const has_ghost = std::ranges::any_of(e.pods, [](auto const& pod) { return pod.front() == 'g'; });
+            if (all || e.pods.contains(name) || (is_twin && has_ghost)) api_.tell_slice(of);
+        }
     }
 
     dice* dice_;
-    state now_;
-    std::vector<json::object> events_;
+    api_server api_;
+    service_changes services_{api_};
 };
 
 } // namespace kubeproxy::cluster

@@ -4,6 +4,7 @@
 
 #include "support/cluster_history.hpp"
 #include "support/cluster_model.hpp"
+#include "support/cluster_traffic.hpp"
 #include "support/testbed.hpp"
 
 #include <gtest/gtest.h>
@@ -25,9 +26,7 @@ using testing_support::testbed;
 
 class history_run {
   public:
-    explicit history_run(std::uint64_t seed) : seed_{seed}, dice_{seed}, here_{random_node(dice_)}, model_{here_} {
-        take_node();
-    }
+    explicit history_run(std::uint64_t seed) : seed_{seed}, dice_{seed} { take_node(); }
 
     /// \return whether library and model agreed; if not, the test has failed and shows what had happened
     bool run(std::size_t steps) {
@@ -41,11 +40,6 @@ class history_run {
     [[nodiscard]] std::map<std::string, std::size_t> const& tally() const noexcept { return model_.tally(); }
 
   private:
-    struct planned {
-        conversation in;
-        segment what;
-    };
-
     void step() {
         if (dice_.percent(20)) pass_time();
         if (dice_.percent(4)) change_node();
@@ -72,10 +66,35 @@ class history_run {
         }
     }
     void show() {
-        for (auto const& refused : reader_.flush()) fail("refused: " + refused.text());
+        auto const messages = reader_.flush();
         in_force_ = history_.now();
+        history_.note_published();
         model_.publish(in_force_, here_);
+        check_messages(messages);
         tick();
+    }
+    /// A Service that loses a pair is told so when it loses it, and nothing else is refused.
+    void check_messages(std::vector<kubernetes_refusal> const& messages) {
+        std::set<std::string> told, lost, losers;
+        for (auto const& message : messages) told.insert(message.text());
+        auto const now = model_.lost_pairs();
+        for (auto const& pair : now) {
+            lost.insert(message_of(pair));
+            losers.insert(pair.loser);
+            if (!lost_.contains(pair) && !told.contains(message_of(pair))) fail("not told: " + message_of(pair));
+        }
+        for (auto const& text : told)
+            if (!lost.contains(text)) fail("refused: " + text);
+        if (reader_.contested_services() != losers.size())
+            fail("services that lost a pair are counted as " + std::to_string(reader_.contested_services()));
+        lost_ = now;
+    }
+    static std::string message_of(lost_pair const& lost) {
+        auto const& p = lost.what;
+        auto const where = p.address.empty() ? "node port " : p.address + (p.version == 4 ? "/32 port " : "/128 port ");
+        auto const protocol = p.protocol == "TCP" ? " tcp" : p.protocol == "UDP" ? " udp" : " sctp";
+        return "Service ns/" + lost.loser + ": " + where + std::to_string(p.port) + protocol + " is served by ns/" +
+               lost.winner;
     }
     /// The watch breaks, perhaps inside an event, and events are lost; then everything is listed.
     void lose_watch() {
@@ -124,7 +143,7 @@ class history_run {
         note("node: " + json::serialize(printed(here_)));
     }
     void change_node() {
-        here_ = random_node(dice_);
+        here_ = random_node(dice_, here_.resets_removed);
         take_node();
         bed_.control().publish();
         model_.publish(in_force_, here_);
@@ -141,62 +160,10 @@ class history_run {
 
     // Traffic.
 
-    planned any_packet() {
-        auto const& flows = model_.flows();
-        if (flows.empty() || dice_.percent(35)) return first_packet();
-        auto const& f = *std::next(flows.begin(), static_cast<std::ptrdiff_t>(dice_.below(flows.size())));
-        if (f.now == model::stage::reset) return {f.original, segment::open};
-        bool const is_reply = dice_.percent(45);
-        auto const in = is_reply ? f.translated.back() : f.original;
-        if (in.protocol == 17) return {in, segment::data};
-        if (in.protocol == 132) return {in, is_reply ? segment::accept : segment::open};
-        if (f.now == model::stage::opening && is_reply) return {in, segment::accept};
-        if (f.is_over() && !is_reply && dice_.percent(70)) return {in, segment::open};
-        auto const roll = dice_.below(100);
-        if (roll < 10 && !is_reply) return {in, segment::open};
-        return {in, roll < 75 ? segment::data : roll < 95 || f.is_over() ? segment::fin : segment::reset};
-    }
-
-    planned first_packet() {
-        bool const is_ipv6 = dice_.percent(40);
-        conversation c{dice_.one_of({6u, 17u, 6u, 17u, 132u}), {}, {}};
-        c.destination = destination(c.protocol, is_ipv6 ? 6 : 4);
-        c.source = {client(is_ipv6), 20000 + dice_.below(20)};
-        bool const is_joined = c.protocol == 6 && dice_.percent(10);
-        return {c, c.protocol == 17 || is_joined ? segment::data : segment::open};
-    }
-    std::string client(bool is_ipv6) {
-        if (dice_.percent(40)) return address_of(dice_.one_of(in_force_.pods).second, is_ipv6 ? 6 : 4);
-        if (is_ipv6)
-            return dice_.one_of<char const*>(
-                {"2001:db8:c::1", "2001:db8:c:1::2", "2001:db8:d::1", "2001:db8::10", "2001:db8::11"});
-        return dice_.one_of<char const*>({"203.0.113.200", "203.0.113.201", "203.0.113.90", "192.0.2.10", "192.0.2.11",
-                                          "10.244.1.1", "198.51.100.101"});
-    }
-    side destination(unsigned& protocol, unsigned version) {
-        auto const any = [&] { return dice_.one_of({80u, 443u, 53u, 8080u}); };
-        if (in_force_.services.empty() || dice_.percent(8))
-            return {(version == 4 ? "10.96.0." : "fd00:96::") + std::to_string(1 + dice_.below(9)), any()};
-        if (dice_.percent(3)) return {address_of(dice_.one_of(in_force_.pods).second, version), any()};
-        auto const& s = dice_.one_of(in_force_.services).second;
-        auto const& p = dice_.one_of(s.ports);
-        if (dice_.percent(90)) protocol = build::number_of(p.protocol);
-        texts doors;
-        for (auto const* all : {&s.cluster_ips, &s.external_ips, &s.ingress})
-            for (auto const& ip : *all)
-                if (ip != "None" && version_of(ip) == version) doors.push_back(ip);
-        if (doors.empty() || (p.node_port != 0 && dice_.percent(40))) {
-            auto const to = version == 4 ? dice_.one_of<char const*>({"192.0.2.10", "192.0.2.11", "10.244.1.1"})
-                                         : dice_.one_of<char const*>({"2001:db8::10", "2001:db8::11"});
-            return {to, p.node_port != 0 ? p.node_port : 30000 + dice_.below(6)};
-        }
-        return {dice_.one_of(doors), dice_.percent(94) ? p.number : any()};
-    }
-
     void send_burst() {
         std::vector<planned> burst;
         for (unsigned n = dice_.one_of({1u, 1u, 2u, 5u}); n > 0; --n) {
-            burst.push_back(any_packet());
+            burst.push_back(traffic_.any_packet(model_.flows()));
             if (dice_.percent(5)) burst.push_back(burst.back());
         }
         clock_ += 1ms; // so that no silence is exactly as long as somebody waits
@@ -221,8 +188,10 @@ class history_run {
     static seen_outcome seen(octets const& sent, settled const& result) {
         using enum decision::verdict;
         auto const& o = result.what;
+        bool const is_sent = o.what.what() == action::forward || o.what.what() == action::reply;
         seen_outcome got{.reason = o.what.why() == drop_reason::none ? "" : std::string{name(o.what.why())},
-                         .masqueraded = o.masqueraded};
+                         .masqueraded = o.masqueraded,
+                         .is_reset = is_sent && is_tcp_reset(result.bytes)};
         switch (o.what.what()) {
         case action::pass:
             got.what = pass;
@@ -237,6 +206,11 @@ class history_run {
         case action::count_: got.what = drop; break;
         }
         return got;
+    }
+    static bool is_tcp_reset(octets const& bytes) {
+        auto const out = build::read(bytes);
+        std::size_t const flags = (out.source.is_ipv6() ? 40u : 20u) + 13u; // RFC 9293 section 3.1
+        return out.protocol == 6 && (std::to_integer<unsigned>(bytes.at(flags)) & 0x04u) != 0;
     }
     static bool is_port_unreachable(conversation const& in, octets const& bytes) {
         auto const out = build::read(bytes);
@@ -268,10 +242,12 @@ class history_run {
 
     std::uint64_t seed_;
     dice dice_;
-    node here_;
+    node here_{random_node(dice_, dice_.percent(40))};
     history history_{dice_};
     state in_force_;
-    model model_;
+    model model_{here_};
+    traffic traffic_{dice_, in_force_};
+    std::set<lost_pair> lost_; ///< when the last messages came
     testbed bed_{"", settings(), {4096, 4096}};
     kubernetes_reader reader_{bed_.control()};
     moment clock_ = 1s;

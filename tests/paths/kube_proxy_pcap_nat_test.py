@@ -18,8 +18,8 @@ import unittest
 from pathlib import Path
 
 try:
-    from scapy.layers.inet import IP, TCP, UDP
-    from scapy.layers.inet6 import IPv6
+    from scapy.layers.inet import ICMP, IP, TCP, UDP, IPerror, UDPerror
+    from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPerror6, IPv6
     from scapy.layers.sctp import SCTP, SCTPChunkInit
 except ImportError:
     print("SKIP: no scapy")
@@ -78,8 +78,6 @@ class PcapNat(unittest.TestCase):
         self.addCleanup(temporary.cleanup)
         self.dir = Path(temporary.name)
 
-
-class KubeProxy(PcapNat):
     def run_tool(self, node, documents, packets):
         (self.dir / "node.json").write_text(json.dumps(node))
         (self.dir / "in.pcap").write_bytes(capture(packets))
@@ -92,6 +90,8 @@ class KubeProxy(PcapNat):
         lines = [json.loads(line) for line in (self.dir / "out.jsonl").read_text().splitlines()]
         return lines, list(packets_of((self.dir / "out.pcap").read_bytes()))
 
+
+class KubeProxy(PcapNat):
     def check(self, node, objects, flow, lines, outputs):
         expected = flow["expect"]
         self.assertEqual({line["verdict"] for line in lines}, {VERDICTS[expected["verdict"]]})
@@ -154,6 +154,84 @@ class KubeProxy(PcapNat):
                     stream += json.dumps({"type": known, "object": o}, indent=4) + "\n"
             with self.subTest(file=file.name):
                 self.run_flows(data["node"], list(state.values()), [stream], data["steps"][-1]["flows"])
+
+
+class SourceRanges(PcapNat):
+    """loadBalancerSourceRanges hold for the sender of an ICMP error that belongs to no flow, and for the client whose
+    answer it quotes: both may be forged (RFC 5927 section 4). A host may complain of a known flow from anywhere, for
+    kube-proxy asks the ranges for new connections only (nftables mode, chain firewall-check)."""
+
+    NODE = {"name": "here", "serviceCIDRs": ["10.96.0.0/16", "fd00:96::/112"]}
+    SERVICE = {"kind": "Service", "metadata": {"namespace": "ns", "name": "web"},
+               "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1", "fd00:96::1"],
+                        "externalIPs": ["203.0.113.41"], "externalTrafficPolicy": "Local",
+                        "loadBalancerSourceRanges": ["198.51.100.0/24", "2001:db8:51::/48"],
+                        "ports": [{"port": 80, "protocol": "UDP", "targetPort": 8080}]},
+               "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.40"}, {"ip": "2001:db8:40::1"}]}}}
+    SLICES = [{"kind": "EndpointSlice", "addressType": family, "endpoints": [{"addresses": [pod], "nodeName": "here"}],
+               "metadata": {"namespace": "ns", "name": family.lower(), "labels": {"kubernetes.io/service-name": "web"}},
+               "ports": [{"name": "", "port": 8080, "protocol": "UDP"}]}
+              for family, pod in (("IPv4", "10.244.0.1"), ("IPv6", "fd00:244::1"))]
+    IN4, OUT4, IN6, OUT6 = "198.51.100.7", "192.0.2.7", "2001:db8:51::7", "2001:db8:66::7"
+    LB4, LB6 = "203.0.113.40", "2001:db8:40::1"
+    ERRORS = {4: [ICMP(type=3, code=3), ICMP(type=3, code=4, nexthopmtu=1400), ICMP(type=11, code=0)],
+              6: [ICMPv6DestUnreach(code=4), ICMPv6PacketTooBig(mtu=1400), ICMPv6TimeExceeded()]}
+    ROWS = [  # rule, sender, address of the service, client whose answer is quoted, is it let in
+        ("sender and client are in the ranges", IN4, LB4, IN4, True),
+        ("another sender in the ranges", "198.51.100.99", LB4, IN4, True),
+        ("the sender is outside", OUT4, LB4, IN4, False),
+        ("the client is outside", IN4, LB4, OUT4, False),
+        ("both are outside", OUT4, LB4, OUT4, False),
+        ("IPv6: sender and client are in the ranges", IN6, LB6, IN6, True),
+        ("IPv6: the sender is outside", OUT6, LB6, IN6, False),
+        ("IPv6: the client is outside", IN6, LB6, OUT6, False),
+        ("the cluster IP has no ranges", OUT4, "10.96.0.1", OUT4, True),
+        ("nor has it in IPv6", OUT6, "fd00:96::1", OUT6, True),
+        ("nor has an external IP", OUT4, "203.0.113.41", OUT4, True),
+    ]
+
+    def error(self, what, sender, address, client):
+        ip = IPv6 if ":" in sender else IP
+        return bytes(ip(src=sender, dst=address) / what
+                     / ip(src=address, dst=client) / UDP(sport=80, dport=4000) / b"an answer")
+
+    def run_packets(self, packets):
+        documents = [json.dumps({"kind": "List", "items": [self.SERVICE, *self.SLICES]})]
+        return self.run_tool(self.NODE, documents, packets)
+
+    def check_forwarded(self, output):
+        """It goes to the pod, and quotes what the pod itself sent."""
+        pod = "fd00:244::1" if output[0] >> 4 == 6 else "10.244.0.1"
+        out = (IPv6 if output[0] >> 4 == 6 else IP)(output)
+        quoted = out[IPerror6 if output[0] >> 4 == 6 else IPerror]
+        self.assertEqual((out.dst, quoted.src, quoted[UDPerror].sport), (pod, pod, 8080))
+
+    def test_errors_that_belong_to_no_flow(self):
+        rows = [(row, what) for row in self.ROWS for what in self.ERRORS[6 if ":" in row[1] else 4]]
+        lines, outputs = self.run_packets([self.error(what, *row[1:4]) for row, what in rows])
+        outputs = iter(outputs)
+        for (row, what), line in zip(rows, lines, strict=True):
+            output = None if line["verdict"] == "drop" else next(outputs)
+            with self.subTest(row[0], error=what.summary()):
+                self.assertEqual((line["verdict"], line["reason"], line["service"]),
+                                 ("forward", None, "ns/web:80") if row[4] else
+                                 ("drop", "source_not_allowed", "ns/web:80"))
+                if row[4]:
+                    self.check_forwarded(output)
+
+    def test_errors_about_a_known_flow_come_from_anywhere(self):
+        packets = []
+        for client, router, vip, pod in ((self.IN4, self.OUT4, self.LB4, "10.244.0.1"),
+                                         (self.IN6, self.OUT6, self.LB6, "fd00:244::1")):
+            ip = IPv6 if ":" in client else IP
+            packets += [bytes(ip(src=client, dst=vip) / UDP(sport=4000, dport=80) / b"a question"),
+                        bytes(ip(src=pod, dst=client) / UDP(sport=8080, dport=4000) / b"an answer")]
+            packets += [self.error(what, router, vip, client) for what in self.ERRORS[6 if ":" in client else 4]]
+        lines, outputs = self.run_packets(packets)
+        self.assertEqual({line["verdict"] for line in lines}, {"forward"})
+        for at in (0, 5):
+            for output in outputs[at + 2:at + 5]:
+                self.check_forwarded(output)
 
 
 class Refusals(PcapNat):

@@ -9,10 +9,11 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-// Edits of a Service and of its slices that remove no endpoint: flows that are alive keep their backend and source
-// port, byte for byte, and no packet is rejected meanwhile.
+// Edits of a Service, of its slices and of ServiceCIDR objects beside flows that are alive: these keep their backend
+// and source port, byte for byte, and no packet is rejected where no endpoint was removed.
 
 namespace kubeproxy {
 namespace {
@@ -59,11 +60,12 @@ std::string gone(std::string const& object) { return R"({"type":"DELETED","objec
 /// A node with clients of a service, whose flows it checks.
 class clients {
   public:
-    explicit clients(std::chrono::seconds drain = 0s) {
+    explicit clients(std::chrono::seconds drain = 0s,
+                     std::vector<ip_prefix> service_ranges = {*parse_prefix("10.96.0.0/16")}) {
         node_configuration node{.name = "here",
                                 .addresses = {*parse_address("192.0.2.10")},
                                 .pod_ranges = {*parse_prefix("10.244.1.0/24")},
-                                .service_ranges = {*parse_prefix("10.96.0.0/16")}};
+                                .service_ranges = std::move(service_ranges)};
         if (drain != 0s) node.drain = drain;
         EXPECT_FALSE(bed_.control().configuration().set_node(node));
     }
@@ -71,8 +73,8 @@ class clients {
         for (auto const& refused : reader_.feed(text)) ADD_FAILURE() << refused.text();
     }
     /// Flows of TCP and UDP, from outside (masqueraded), and from pods that are backends themselves.
-    void connect(unsigned service_port) {
-        for (unsigned const protocol : {6u, 17u})
+    void connect(unsigned service_port, std::vector<unsigned> const& protocols = {6, 17}) {
+        for (auto const protocol : protocols)
             for (std::string const from : {"203.0.113.7", "10.244.1.1", "10.244.1.2", "10.244.1.9"})
                 for (unsigned i = 0; i < 4; ++i) open({protocol, {from, next_port_++}, {"10.96.0.1", service_port}});
     }
@@ -89,9 +91,15 @@ class clients {
                                   conversation{protocol, {"10.244.1.1", 556}, {"10.244.1.2", 8080}}})
                 EXPECT_EQ(sent(c), packet_of(c, segment::data)) << when << ": a direct connection of a pod's";
     }
-    /// Where a new flow goes, or why it goes nowhere.
-    std::string first_packet(unsigned protocol, unsigned service_port) {
-        conversation const c{protocol, {"203.0.113.8", next_port_++}, {"10.96.0.1", service_port}};
+    /// Every flow has the place in the snapshot where it was counted when it began.
+    void check_places(std::string const& when) {
+        for (auto const& f : flows_)
+            EXPECT_EQ(bed_.send(packet_of(f.in, segment::data), now_).what.backend, f.place)
+                << when << ": " << f.in.text();
+    }
+    /// Where a new flow goes, or why it goes nowhere ("none": its packet passes).
+    std::string first_packet(unsigned protocol, unsigned service_port, std::string const& address = "10.96.0.1") {
+        conversation const c{protocol, {"203.0.113.8", next_port_++}, {address, service_port}};
         auto const got = bed_.send(packet_of(c, protocol == 6 ? segment::open : segment::data), now_);
         if (got.what.what.what() == action::forward) return build::read(got.bytes).destination.address;
         return std::string{name(got.what.what.why())};
@@ -111,6 +119,7 @@ class clients {
     struct flow {
         conversation in, out;
         octets towards_backend, towards_client; ///< whole packets
+        decltype(outcome::backend) place;
     };
     octets sent(conversation const& c, segment what = segment::data) {
         return bed_.send(packet_of(c, what), now_).bytes;
@@ -120,7 +129,8 @@ class clients {
         auto const out = build::read(sent(in, is_tcp ? segment::open : segment::data));
         ASSERT_TRUE(out.destination.address.starts_with("10.244.1.")) << out.text();
         if (is_tcp) sent(out.back(), segment::accept);
-        flows_.push_back({in, out, sent(in), sent(out.back())});
+        auto const onwards = bed_.send(packet_of(in, segment::data), now_);
+        flows_.push_back({in, out, onwards.bytes, sent(out.back()), onwards.what.backend});
     }
 
     testbed bed_{""};
@@ -231,6 +241,74 @@ TEST(service_ports, another_number_or_protocol_is_another_port) {
     c.feed(service({{"a", 81, ""}}));
     EXPECT_EQ(c.first_packet(6, 80), "no_endpoints") << "the cluster IP rejects what it does not serve";
     c.check_new_flows(81, "the name finds the slice's port");
+}
+
+// An endpoint that moves to another slice by two events is removed and added again: behind kube-proxy TCP connections
+// outlive the removal, and here they belong to their endpoint again afterwards.
+TEST(moves_in_two_events, tcp_flows_go_on_and_belong_to_their_endpoints_again) {
+    clients c;
+    auto const in = [](char const* name, std::vector<std::string> const& all) {
+        return slice(name, all, {{"", 8080, ""}});
+    };
+    c.feed(service({{"", 80, ""}}) + in("a", pods));
+    c.connect(80, {6});
+    c.check("before");
+    c.feed(in("a", {pods[1]}));
+    c.check("the first endpoint is removed");
+    EXPECT_EQ(c.first_packet(6, 80), pods[1]);
+    c.feed(in("b", {pods[0]}));
+    c.check("and is in another slice");
+    c.check_places("it is in another slice");
+    c.check_new_flows(80, "it is in another slice");
+    c.feed(gone(in("a", {pods[1]})) + in("b", {}));
+    c.check("none is left");
+    EXPECT_EQ(c.first_packet(6, 80), "no_endpoints");
+    c.feed(in("c", {pods[1]}));
+    c.check("the second one is in a new slice");
+    c.feed(in("d", {pods[0]}));
+    c.check("both are");
+    c.check_places("both are in new slices");
+    c.check_new_flows(80, "both are in new slices");
+}
+
+std::string service_cidr(std::string const& name, std::string const& range) {
+    return R"({"apiVersion":"networking.k8s.io/v1","kind":"ServiceCIDR","metadata":{"name":")" + name +
+           R"("},"spec":{"cidrs":[")" + range + R"("]}})" + '\n';
+}
+
+struct range_step {
+    std::string event, low, high, next; ///< what becomes of packets to three addresses that no Service has
+};
+
+// networking.k8s.io/v1 ServiceCIDR, KEP-1880: packets to unallocated addresses of the ranges there are now are dropped
+// (kube-proxy, nftables mode); flows to Services do not depend on the ranges.
+TEST(service_cidrs, come_and_go_beside_flows_that_go_on) {
+    clients c{0s, {}};
+    c.feed(service({{"", 80, ""}}) + slice("a", pods, {{"", 8080, ""}}));
+    c.connect(80);
+    std::string const passes = "none", drops = "unallocated_address";
+    for (auto const& step : std::vector<range_step>{
+             {"", passes, passes, passes},
+             {service_cidr("kubernetes", "10.96.0.0/16"), drops, drops, passes},
+             {service_cidr("more", "10.97.0.0/16"), drops, drops, drops},
+             {service_cidr("more", "10.96.0.0/24"), drops, drops, passes},
+             {gone(service_cidr("kubernetes", "10.96.0.0/16")), drops, passes, passes},
+             {gone(service_cidr("more", "10.96.0.0/24")), passes, passes, passes},
+             {service_cidr("all", "10.96.0.0/12") + service_cidr("none", "10.1.0.0/16"), drops, drops, drops},
+             {gone(service_cidr("all", "10.96.0.0/12")) + service_cidr("more", "10.97.0.0/16"), passes, passes, drops},
+         }) {
+        c.feed(step.event);
+        auto const when = "after " + step.event;
+        c.check(when);
+        c.check_places(when);
+        c.check_new_flows(80, when);
+        for (unsigned const protocol : {6u, 17u}) {
+            EXPECT_EQ(c.first_packet(protocol, 80, "10.96.0.99"), step.low) << when;
+            EXPECT_EQ(c.first_packet(protocol, 80, "10.96.1.1"), step.high) << when;
+            EXPECT_EQ(c.first_packet(protocol, 80, "10.97.0.1"), step.next) << when;
+            EXPECT_EQ(c.first_packet(protocol, 81), "no_endpoints") << when << ": a port that the Service lacks";
+        }
+    }
 }
 
 /// An endpoint with conditions.

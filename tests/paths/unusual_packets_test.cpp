@@ -173,8 +173,9 @@ TEST(udp_lite_and_dccp, are_told_by_their_ports_and_have_right_checksums) {
         }
 }
 
-// Linux gives protocols without ports no other tuple either: nf_nat leaves it as it is, and the connection is dropped
-// where its reply would look like another one's.
+// As in Linux, where only protocols with ports or identifiers get another tuple when theirs is in use
+// (net/netfilter/nf_nat_core.c, nf_nat_l4proto_unique_tuple()). The packet of a connection whose replies would be those
+// of another one is dropped (nf_conntrack_core.c, __nf_conntrack_confirm() and nf_ct_resolve_clash()).
 TEST(protocols_without_ports, two_addresses_of_a_service_lead_a_client_to_one_pod_one_at_a_time) {
     testbed bed{"ku vip 90.0.0.1/32\nku pod 90.0.0.1/32 10.0.0.1\nku vip 90.0.0.2/32\nku pod 90.0.0.2/32 10.0.0.1\n"};
     auto const esp = [](std::string const& client, std::string const& vip) {

@@ -72,8 +72,8 @@ class model {
     void note_backends();
     enum class fate { goes_on, ends, selects };
 
-    [[nodiscard]] fate fate_of(flow const& f, bool opens);
-    [[nodiscard]] fate fate_of_tcp(flow const& f, bool opens);
+    [[nodiscard]] fate fate_of(flow const& f, bool opens, seen_outcome const& got);
+    [[nodiscard]] fate fate_of_tcp(flow const& f, bool opens, seen_outcome const& got);
     [[nodiscard]] std::string on_known(flow& f, conversation const& in, segment what, seen_outcome const& got,
                                        moment now);
     [[nodiscard]] std::string on_ended(flow& f, conversation const& in, segment what, seen_outcome const& got,
@@ -135,7 +135,7 @@ inline std::string model::judge(conversation const& in, segment what, seen_outco
     tally_["expired"] += std::erase_if(flows_, [&](flow const& f) { return is_of(f) && now - f.seen >= patience(f); });
     auto const known = std::ranges::find_if(flows_, is_of);
     if (known == flows_.end()) return on_first(in, what, got, now);
-    switch (fate_of(*known, what == segment::open && in.protocol != 17)) {
+    switch (fate_of(*known, what == segment::open && in.protocol != 17, got)) {
     case fate::goes_on: return on_known(*known, in, what, got, now);
     case fate::ends: return on_ended(*known, in, what, got, now);
     case fate::selects: break;
@@ -144,12 +144,12 @@ inline std::string model::judge(conversation const& in, segment what, seen_outco
     return on_first(in, what, got, now);
 }
 
-inline model::fate model::fate_of(flow const& f, bool opens) {
+inline model::fate model::fate_of(flow const& f, bool opens, seen_outcome const& got) {
     if (opens && f.is_over()) {
         ++tally_["reopened"];
         return fate::selects;
     }
-    if (f.original.protocol == 6) return fate_of_tcp(f, opens);
+    if (f.original.protocol == 6) return fate_of_tcp(f, opens, got);
     auto const found = backends_.find({f.port, f.backend});
     bool const has_backend = found != backends_.end() && found->second.life == f.life;
     bool const has_frontend = decide(all_, claimed_, here_, f.original).port == f.port;
@@ -161,7 +161,7 @@ inline model::fate model::fate_of(flow const& f, bool opens) {
 
 /// TCP lives on whatever happens to its frontend and backend, unless the node says otherwise. A Service port that is
 /// gone has no backends.
-inline model::fate model::fate_of_tcp(flow const& f, bool opens) {
+inline model::fate model::fate_of_tcp(flow const& f, bool opens, seen_outcome const& got) {
     bool const is_drained = drained_lives_.contains(f.life);
     bool const has_backend = backends_.contains({f.port, f.backend});
     if (is_drained || (!has_backend && here_.resets_removed)) {
@@ -169,7 +169,9 @@ inline model::fate model::fate_of_tcp(flow const& f, bool opens) {
         return opens ? fate::selects : fate::ends;
     }
     bool const has_frontend = decide(all_, claimed_, here_, f.original).port == f.port;
-    if (opens && f.now == stage::opening && (!has_backend || !has_frontend)) { // nothing was exchanged yet
+    bool const nothing_exchanged = opens && f.now == stage::opening;
+    bool const went_on = got.what == verdict::forward && got.out == f.translated; // with its frontend gone it may
+    if (nothing_exchanged && (!has_backend || (!has_frontend && !went_on))) {
         ++tally_["selected again"];
         return fate::selects;
     }

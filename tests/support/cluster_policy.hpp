@@ -31,8 +31,8 @@ inline std::string port_identity(std::string const& name, service const& s, port
 
 enum class door { none, cluster_ip, external, guarded };
 
-/// By which of its doors a packet comes to a service's port.
-inline door door_of(service const& s, port const& p, node const& n, side const& to) {
+/// By which of its addresses a packet comes to a service's port.
+inline door door_of(service const& s, port const& p, side const& to) {
     auto const is_one_of = [&](texts const& all) { return std::ranges::find(all, to.address) != all.end(); };
     auto const version = version_of(to.address);
     auto const ip = cluster_ip(s, version);
@@ -42,8 +42,11 @@ inline door door_of(service const& s, port const& p, node const& n, side const& 
         if (is_one_of(s.ingress)) return has_ranges(s.source_ranges, version) ? door::guarded : door::external;
         if (is_one_of(s.external_ips)) return door::external;
     }
-    if (p.node_port != 0 && to.port == p.node_port && serves_node_ports(n, to.address)) return door::external;
     return door::none;
+}
+inline door node_port_of(service const& s, port const& p, node const& n, side const& to) {
+    if (cluster_ip(s, version_of(to.address)).empty() || p.node_port == 0 || to.port != p.node_port) return door::none;
+    return serves_node_ports(n, to.address) ? door::external : door::none;
 }
 
 /// loadBalancerSourceRanges; a node that is in one may have the load balancer's IP, and then comes from there.
@@ -89,14 +92,15 @@ inline decision enter(state const& all, node const& here, std::string const& nam
 inline decision decide(state const& all, claims const& claimed, node const& here, conversation const& c) {
     using enum decision::verdict;
     auto const& to = c.destination;
-    for (auto const& [name, s] : all.services)
-        for (auto const& p : s.ports) {
-            if (build::number_of(p.protocol) != c.protocol) continue;
-            auto const by = door_of(s, p, here, to);
-            if (by == door::none) continue;
-            if (claimed.server({to.address, version_of(to.address), p.protocol, to.port}, here) != name) continue;
-            return enter(all, here, name, p, by, c);
-        }
+    for (bool const by_node_port : {false, true}) // a Service's own addresses go before its node ports
+        for (auto const& [name, s] : all.services)
+            for (auto const& p : s.ports) {
+                if (build::number_of(p.protocol) != c.protocol) continue;
+                auto const by = by_node_port ? node_port_of(s, p, here, to) : door_of(s, p, to);
+                if (by == door::none) continue;
+                if (claimed.server({to.address, version_of(to.address), p.protocol, to.port}, here) != name) continue;
+                return enter(all, here, name, p, by, c);
+            }
     for (auto const& [name, s] : all.services)
         if (cluster_ip(s, version_of(c.destination.address)) == c.destination.address) return {.what = reject};
     if (is_in(here.service_ranges, c.destination.address)) return {.what = drop};

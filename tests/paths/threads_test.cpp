@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -94,7 +95,10 @@ class threads : public testing::Test {
 TEST_F(threads, workers_never_use_a_pod_that_was_gone_before_their_burst_and_old_snapshots_are_freed) {
     proxy<test_packet, shared_flow_table> first{flows_, clients_, services_, {.share = {0, workers}}};
     proxy<test_packet, shared_flow_table> second{flows_, clients_, services_, {.share = {1, workers}}};
-    std::array running{std::thread{[&] { work(0, first); }}, std::thread{[&] { work(1, second); }}};
+    std::barrier start{workers + 1};
+    std::array running{std::thread{[&] { start.arrive_and_wait(), work(0, first); }},
+                       std::thread{[&] { start.arrive_and_wait(), work(1, second); }}};
+    start.arrive_and_wait();
     // Pods go one after the other, and each comes back when the next ones have gone, so that it is away for a while.
     constexpr std::size_t away = 4, circle = pods - 1; // the last pod stays
     auto const end = std::chrono::steady_clock::now() + duration();
@@ -124,8 +128,11 @@ TEST_F(threads, counters_grow_under_traffic_and_lose_nothing) {
     constexpr std::uint32_t last = 3 * traffic_counters::piece, at_once = 48;
     auto const vip = [](std::uint32_t n) { return ipv4_address(0x5b00'0000 + n); };
     std::atomic<std::uint32_t> newest{0};
-    auto const work_on_newest = [&](proxy<test_packet, shared_flow_table>& path) {
+    std::barrier start{workers + 1};
+    auto const work_on_newest = [&](std::size_t which, proxy<test_packet, shared_flow_table>& path) {
+        start.arrive_and_wait();
         for (std::uint16_t round = 0; !stop_.load(); ++round) {
+            ++bursts_[which];
             auto const destination = to_text(ip_address{vip(newest.load())});
             test_packet packet{bytes_of({.destination = destination, .message = seed::udp(octets(8), round, 80)})};
             path.process(std::span{&packet, 1}, 0s, [&](test_packet&, outcome const& o) {
@@ -148,8 +155,14 @@ TEST_F(threads, counters_grow_under_traffic_and_lose_nothing) {
     add(0, 1);
     proxy<test_packet, shared_flow_table> first{flows_, clients_, services_, {.share = {0, workers}}};
     proxy<test_packet, shared_flow_table> second{flows_, clients_, services_, {.share = {1, workers}}};
-    std::array running{std::thread{[&] { work_on_newest(first); }}, std::thread{[&] { work_on_newest(second); }}};
-    for (std::uint32_t n = 1; n < last; n += at_once) add(n, at_once);
+    std::array running{std::thread{[&] { work_on_newest(0, first); }}, std::thread{[&] { work_on_newest(1, second); }}};
+    start.arrive_and_wait();
+    for (std::uint32_t n = 1; n < last; n += at_once) {
+        std::array const before{bursts_[0].load(), bursts_[1].load()};
+        add(n, at_once);
+        for (std::size_t i = 0; i < workers; ++i) // each worker sees each change while it counts
+            while (bursts_[i].load() < before[i] + 2) std::this_thread::yield();
+    }
     auto const so_far = forwarded_.load();
     while (forwarded_.load() < so_far + 100) std::this_thread::yield();
     stop_ = true;

@@ -50,9 +50,8 @@ class differential_run {
   public:
     explicit differential_run(run_case const& c)
         : case_{c}, set_up_{c.seed, cluster_, no_flows_, c.mix}, cluster_{some_cluster(set_up_, ku_)},
-          bed_{with_node(), settings(), {32768, 32768}}, model_{cluster_, expectations()}, traffic_{
-                                                                                               c.seed + 1, cluster_,
-                                                                                               model_.flows(), c.mix} {}
+          bed_{with_node(), settings(), {32768, 32768}, secret{c.seed}}, model_{cluster_, expectations()},
+          traffic_{c.seed + 1, cluster_, model_.flows(), c.mix} {}
 
     /// Until so many packets went in, or the first disagreement.
     void run(std::size_t packets) {
@@ -73,8 +72,7 @@ class differential_run {
     }
     [[nodiscard]] proxy_settings settings() {
         resets_ = set_up_.chance(50);
-        return {.seed = case_.seed,
-                .translation = {.ipv6_mtu = static_cast<std::uint16_t>(case_.ipv6_mtu)},
+        return {.translation = {.ipv6_mtu = static_cast<std::uint16_t>(case_.ipv6_mtu)},
                 .answers = {.no_endpoints = resets_ ? tcp_answer::reset : tcp_answer::icmp, .rate = {.per_second = 0}}};
     }
     [[nodiscard]] model_settings expectations() const { return {{.ipv6 = case_.ipv6_mtu}, resets_, resets_}; }

@@ -63,6 +63,7 @@ class program {
             throw startup_error{std::string{"--node "} + wrong.what()};
         }
         node_ = control.configuration().node();
+        forwarder_.set_pod_links(node_);
         streams_.watch_node(node_.name, [this](bool is_eligible) { operations_.set_node_eligible(is_eligible); });
         control.publish();
         if (!options_.config.empty())

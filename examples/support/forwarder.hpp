@@ -76,6 +76,8 @@ class forwarder {
         return kubeproxy::flow_time{std::chrono::duration_cast<std::chrono::milliseconds>(now())};
     }
 
+    /// Tells which links are those of local pods. \pre the workers have not started
+    void set_pod_links(kubeproxy::node_configuration const& node) { mark_pod_links(links_, node); }
     void start() {
         for (std::size_t i = 0; i < workers_.size(); ++i)
             workers_[i]->start(has_processor_for_each_worker() ? std::optional{i} : std::nullopt);

@@ -82,7 +82,9 @@ class packet_path {
 
     /// To be read into; none when all buffers are in use.
     [[nodiscard]] tap_packet buffer(std::uint32_t link) {
-        return pool_.take(tap_packet::most_bytes, link, packet_origin::link);
+        auto packet = pool_.take(tap_packet::most_bytes, link, packet_origin::link);
+        packet.set_from_local_pod(output_.links()[link].is_of_local_pods());
+        return packet;
     }
     /// A frame of `size` bytes, its virtio-net header included, that stands in the buffer's frame_room().
     void take(tap_packet packet, std::size_t size, time now) {
@@ -154,6 +156,7 @@ class packet_path {
             auto one = pool_.take(segment_size(whole, plan, i), whole.link(), whole.origin());
             ++counters_.made;
             if (!one) return counters_.drop(router_drop::no_buffer);
+            one.set_from_local_pod(whole.is_from_local_pod());
             write_segment<V>(whole, plan, i, one);
             push(std::move(one), now);
         }

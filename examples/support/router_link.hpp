@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kubeproxy/control/config.hpp"
 #include "kubeproxy/wire/address_text.hpp"
 #include "support/ethernet.hpp"
 
@@ -34,6 +35,10 @@ class router_link {
     [[nodiscard]] std::size_t mtu() const noexcept { return mtu_; }
     [[nodiscard]] kubeproxy::ipv6::address link_local() const noexcept { return link_local_address(mac_); }
 
+    /// Whether only packets of local pods arrive by this link (detectLocalMode of the node file).
+    [[nodiscard]] bool is_of_local_pods() const noexcept { return is_of_local_pods_; }
+    void set_of_local_pods(bool is) noexcept { is_of_local_pods_ = is; }
+
     template <kubeproxy::ip_version V>
     struct station {
         typename V::address address;
@@ -63,8 +68,14 @@ class router_link {
     std::string name_;
     mac_address mac_;
     std::size_t mtu_;
+    bool is_of_local_pods_ = false;
     std::tuple<stations<kubeproxy::ipv4>, stations<kubeproxy::ipv6>> stations_;
 };
+
+/// Marks the links that detectLocalMode BridgeInterface or InterfaceNamePrefix names.
+inline void mark_pod_links(std::span<router_link> links, kubeproxy::node_configuration const& node) {
+    for (auto& link : links) link.set_of_local_pods(node.pod_links && node.pod_links->contain(link.name()));
+}
 
 /// fe80::/10 (RFC 4291 section 2.4): of one link, and not forwarded.
 [[nodiscard]] constexpr bool is_link_local(kubeproxy::ipv6::address const& a) noexcept {

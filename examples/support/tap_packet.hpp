@@ -44,7 +44,8 @@ class tap_packet {
     tap_packet() = default;
     tap_packet(tap_packet&& other) noexcept
         : pool_{other.pool_}, memory_{std::exchange(other.memory_, nullptr)}, begin_{other.begin_}, end_{other.end_},
-          link_{other.link_}, origin_{other.origin_}, left_over_{other.left_over_} {}
+          link_{other.link_}, origin_{other.origin_}, is_from_local_pod_{other.is_from_local_pod_},
+          left_over_{other.left_over_} {}
     tap_packet& operator=(tap_packet&& other) noexcept {
         std::swap(pool_, other.pool_);
         std::swap(memory_, other.memory_);
@@ -52,6 +53,7 @@ class tap_packet {
         end_ = other.end_;
         link_ = other.link_;
         origin_ = other.origin_;
+        is_from_local_pod_ = other.is_from_local_pod_;
         left_over_ = other.left_over_;
         return *this;
     }
@@ -86,6 +88,9 @@ class tap_packet {
     [[nodiscard]] std::uint32_t link() const noexcept { return link_; }
     [[nodiscard]] packet_origin origin() const noexcept { return origin_; }
     void set_origin(packet_origin who) noexcept { origin_ = who; }
+    /// Whether it came in by a link of local pods.
+    [[nodiscard]] bool is_from_local_pod() const noexcept { return is_from_local_pod_; }
+    void set_from_local_pod(bool is) noexcept { is_from_local_pod_ = is; }
 
     /// The packet with its Ethernet and virtio-net headers before it.
     [[nodiscard]] mutable_byte_span frame() noexcept {
@@ -117,6 +122,7 @@ class tap_packet {
     std::size_t end_ = front_room;
     std::uint32_t link_ = 0;
     packet_origin origin_ = packet_origin::link;
+    bool is_from_local_pod_ = false;
     offloads left_over_;
 };
 

@@ -141,6 +141,13 @@ class router_bench {
                                                                             {}} {}
 
     void configure(std::string_view ku) { ASSERT_TRUE(control_.apply(ku).ok()); }
+    void recognize_pods_by(kubeproxy::pod_link_names const& names) {
+        auto node = control_.configuration().node();
+        node.pod_links = names;
+        mark_pod_links(links_, node);
+        ASSERT_FALSE(control_.configuration().set_node(std::move(node)));
+        control_.publish();
+    }
     void receive(std::uint32_t link, octets frame, std::chrono::nanoseconds now = {}) {
         if (frame.size() >= tap_packet::link_headers && std::equal(our_mac.begin(), our_mac.end(), frame.begin() + 10))
             std::ranges::copy(mac(link), frame.begin() + 10);

@@ -90,6 +90,25 @@ TEST_F(routing, every_translation_leaves_by_the_pods_link_and_its_reply_by_the_c
     }
 }
 
+// kube-proxy's detectLocalMode BridgeInterface and InterfaceNamePrefix: what comes by another link is masqueraded.
+TEST_F(routing, local_pods_are_recognized_by_their_link) {
+    introduce();
+    struct row {
+        kubeproxy::pod_link_names names;
+        std::string source;
+    };
+    auto const* const masqueraded = "10.244.1.1";
+    auto const* const kept = "192.0.2.2";
+    unsigned port = 4000;
+    for (auto const& [names, source] : {row{{"client", false}, kept}, row{{"cl", true}, kept},
+                                        row{{"cl", false}, masqueraded}, row{{"pods", false}, masqueraded}}) {
+        bench_.recognize_pods_by(names);
+        bench_.clear();
+        bench_.receive(0, ip_frame(client_mac, from_client("10.96.0.1", seed::udp(octets(8), ++port, 80))));
+        EXPECT_EQ(source_of(only_packet(1)), source) << names.name << ' ' << names.is_prefix;
+    }
+}
+
 TEST_F(routing, the_neighbour_is_asked_for_while_the_packet_waits) {
     bench_.receive(0, ip_frame(client_mac, from_client("10.244.1.7", seed::udp(seed::counted(8)))));
     ASSERT_EQ(bench_.sent().size(), 1u);

@@ -46,7 +46,9 @@ inline bool is_in(texts const& ranges, std::string const& address) {
 
 inline source source_of(node const& n, std::string const& address) {
     if (is_in(n.pod_ranges, address)) return source::pod;
-    return std::ranges::find(n.addresses, address) != n.addresses.end() ? source::node : source::external;
+    bool const is_loopback = address.starts_with("127.") || address == "::1"; // the kernel's local addresses
+    bool const is_local = is_loopback || std::ranges::find(n.addresses, address) != n.addresses.end();
+    return is_local ? source::node : source::external;
 }
 
 } // namespace kubeproxy::cluster

@@ -142,6 +142,17 @@ enum class removed_endpoints : std::uint8_t {
     reset, ///< both ends receive a reset
 };
 
+/// Links by which only packets of local pods arrive: the link with this name, or all links whose names begin with it.
+struct pod_link_names {
+    std::string name{};
+    bool is_prefix = false;
+
+    [[nodiscard]] bool contain(std::string_view link) const noexcept {
+        return is_prefix ? link.starts_with(name) : link == name;
+    }
+    [[nodiscard]] friend bool operator==(pod_link_names const&, pod_link_names const&) = default;
+};
+
 /// The node that the proxy runs on, and everything that is not about one service.
 struct node_configuration {
     std::string name{};
@@ -149,10 +160,16 @@ struct node_configuration {
     std::vector<ip_address> addresses{}; ///< local ones; the first of a version that is no loopback is its primary
     /// Which of the addresses serve node ports; none: the primary ones.
     std::optional<std::vector<ip_prefix>> node_port_addresses{};
-    std::vector<ip_prefix> pod_ranges{};     ///< empty: pods are not told from others
+    std::vector<ip_prefix> pod_ranges{}; ///< empty: pods are not told from others
+    /// If set, local pods are recognized by the link that a packet arrived by, not by pod_ranges. The host tells the
+    /// data path with `is_from_local_pod()` of its packets.
+    std::optional<pod_link_names> pod_links{};
     std::vector<ip_prefix> service_ranges{}; ///< unowned addresses in them are dropped
     std::optional<port_range> node_ports{}; ///< never taken as a source port; none: from the lowest to the highest used
     bool masquerade_all = false;
+    /// Whether kubernetes_reader gives Services their external IPs. Applies to the Services that it reads from then on.
+    bool external_ips = true;
+    bool localhost_node_ports = false; ///< node ports are also served on 127.0.0.0/8
     std::optional<ipv4_range> snat4{}; ///< IPv4 sources of NAT64 and masquerade; none: the primary, else 198.18.0.1
     std::optional<ipv6::address> snat6{};
     prefix<ipv6> nat64_prefix = local_use_nat64_prefix;

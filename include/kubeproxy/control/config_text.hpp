@@ -97,7 +97,8 @@ namespace detail {
 [[nodiscard]] inline std::string remarks(valid_configuration const& configuration, std::size_t others) {
     auto const& node = configuration.node();
     bool const is_more_than_ku = !node.name.empty() || !node.zone.empty() || !node.pod_ranges.empty() ||
-                                 !node.service_ranges.empty() || node.node_ports || node.masquerade_all ||
+                                 node.pod_links || !node.service_ranges.empty() || node.node_ports ||
+                                 node.masquerade_all || !node.external_ips || node.localhost_node_ports ||
                                  (!node.addresses.empty() && !serves_node_ports_everywhere(node));
     std::string text;
     if (is_more_than_ku) text += "# and what the node's own file says\n";

@@ -28,7 +28,7 @@ class frontend_register {
     void set_node(frontend_index<V>& index, node_configuration const& node) {
         index = {};
         node_ports_.clear();
-        serving_node_ports_ = node_port_addresses<V>(node);
+        serving_node_ports_ = node_port_destinations<V>(node);
         ranges_.clear();
     }
     /// The ranges in which packets to addresses of no service are dropped; the ones before are withdrawn.
@@ -51,14 +51,14 @@ class frontend_register {
         }
         for (auto const& p : node_ports_of(service, ports, V::number)) {
             node_ports_.insert_or_assign({p.port, p.protocol}, p.service);
-            for (auto const& address : serving_node_ports_) static_cast<void>(index.insert(at_node(address, p)));
+            for (auto const& where : serving_node_ports_) static_cast<void>(index.insert(at_node(where, p)));
         }
     }
     /// \pre it was added with these ports
     void remove(frontend_index<V>& index, configured_service const& service, std::span<compiled_port const> ports) {
         for (auto const& p : node_ports_of(service, ports, V::number)) {
             node_ports_.erase({p.port, p.protocol});
-            for (auto const& address : serving_node_ports_) erase_equal(index, at_node(address, p));
+            for (auto const& where : serving_node_ports_) erase_equal(index, at_node(where, p));
         }
         for (auto const& f : frontends_of<V>(service, ports)) {
             index.erase(f.vip, f.port, f.protocol);
@@ -79,8 +79,8 @@ class frontend_register {
     [[nodiscard]] static frontend<V> drop_others(prefix<V> const& range) noexcept {
         return {range, 0, 0, frontend_kind::drop_others, no_service};
     }
-    [[nodiscard]] static frontend<V> at_node(typename V::address const& address, node_port const& p) noexcept {
-        return {prefix<V>::of(address, address_bits<V>), p.port, p.protocol, frontend_kind::external, p.service};
+    [[nodiscard]] static frontend<V> at_node(prefix<V> const& where, node_port const& p) noexcept {
+        return {where, p.port, p.protocol, frontend_kind::external, p.service};
     }
     void note_superseded(frontend<V> const& gone) {
         if (gone.service != no_service) superseded_.push_back(gone.service);
@@ -92,18 +92,15 @@ class frontend_register {
     }
     /// What stood behind the one that is gone.
     void restore(frontend_index<V>& index, frontend<V> const& gone) {
-        auto const is_there = [&gone](auto const& address) {
-            return gone.vip == prefix<V>::of(address, address_bits<V>);
-        };
         if (auto const p = node_ports_.find({gone.port, gone.protocol});
-            p != node_ports_.end() && std::ranges::any_of(serving_node_ports_, is_there))
+            p != node_ports_.end() && std::ranges::find(serving_node_ports_, gone.vip) != serving_node_ports_.end())
             static_cast<void>(index.insert({gone.vip, gone.port, gone.protocol, frontend_kind::external, p->second}));
         if (gone.port == 0 && gone.protocol == 0 && std::ranges::find(ranges_, gone.vip) != ranges_.end())
             static_cast<void>(index.insert(drop_others(gone.vip)));
     }
 
     std::map<std::pair<std::uint16_t, std::uint8_t>, std::uint32_t> node_ports_; ///< and their services
-    std::vector<typename V::address> serving_node_ports_;
+    std::vector<prefix<V>> serving_node_ports_;
     std::vector<prefix<V>> ranges_;
     std::vector<std::uint32_t> superseded_;
 };

@@ -247,6 +247,7 @@ inline void kubernetes_reader::take_service(boost::json::object const& object, c
     auto const name = name_of(object).text();
     if (what == change::put) relist(kubernetes_kind::service).note(name);
     auto service = what == change::put ? read_service(object) : std::nullopt;
+    if (service && !control_->configuration().node().external_ips) leave_out_external_ips(*service);
     if (service)
         if (auto const wrong = check_service(*service)) throw field_error{"", wrong->rule};
     ++counters_.services;

@@ -3,6 +3,7 @@
 #include "kubeproxy/control/config.hpp"
 #include "kubeproxy/control/kubernetes_fields.hpp"
 #include "kubeproxy/control/kubernetes_meta.hpp"
+#include "kubeproxy/control/kubernetes_node_settings.hpp"
 #include "kubeproxy/control/rules.hpp"
 
 #include <boost/json.hpp>
@@ -20,12 +21,6 @@
 namespace kubeproxy::inline v0_2 {
 
 namespace detail {
-
-[[nodiscard]] inline std::vector<ip_prefix> prefixes_in(boost::json::object const& object, std::string_view name) {
-    std::vector<ip_prefix> all;
-    for_each_in(object, name, [&](auto const& element) { all.push_back(prefix_in(text_in(element))); });
-    return all;
-}
 
 /// kube-proxy's --nodeport-addresses: "primary", null and an empty list are the primary ones.
 [[nodiscard]] inline std::optional<std::vector<ip_prefix>> node_port_prefixes(boost::json::object const& object) {
@@ -53,14 +48,17 @@ namespace detail {
 }
 
 inline void read_own_node(node_configuration& node, boost::json::object const& object) {
+    reject_unknown_fields(object, node_file_fields);
     node.name = text_field(object, "name").value_or("");
     node.zone = text_field(object, "zone").value_or("");
     for_each_in(object, "addresses",
                 [&](auto const& element) { node.addresses.push_back(address_in(text_in(element))); });
     node.node_port_addresses = node_port_prefixes(object);
-    node.pod_ranges = prefixes_in(object, "podCIDRs");
+    read_local_detection(node, object);
     node.service_ranges = prefixes_in(object, "serviceCIDRs");
     node.masquerade_all = flag_field(object, "masqueradeAll").value_or(false);
+    node.external_ips = flag_field(object, "externalIPs").value_or(true);
+    node.localhost_node_ports = flag_field(object, "localhostNodePorts").value_or(false);
     constexpr auto longest = static_cast<std::uint32_t>(longest_timeout.count());
     if (auto const drain = number_field(object, "drainSeconds", 0, longest))
         node.drain = *drain == 0 ? std::nullopt : std::optional{std::chrono::seconds{*drain}};
@@ -91,9 +89,8 @@ inline void read_cluster_node(node_configuration& node, boost::json::object cons
 } // namespace detail
 
 /// Puts what a node object says into `node`, and leaves the settings that it does not know as they are. The object is
-/// a v1 Node, or {name, zone, addresses, nodePortAddresses, podCIDRs, serviceCIDRs, masqueradeAll, drainSeconds,
-/// removedEndpoints}, alone
-/// or as the member "node" of a larger one. Throws field_error.
+/// a v1 Node, or has the fields of detail::node_file_fields and no others, alone or as the member "node" of a larger
+/// one. Throws field_error; then nothing has changed.
 inline void take_node(node_configuration& node, boost::json::value const& value) {
     auto const& object = object_in(value);
     auto result = node;

@@ -159,4 +159,9 @@ inline void read_spec(service_configuration& service, boost::json::object const&
     return service;
 }
 
+/// As kube-proxy without the feature gate AllowServiceExternalIPs: the Service keeps all its other addresses.
+inline void leave_out_external_ips(service_configuration& service) {
+    std::erase_if(service.addresses, [](auto const& a) { return a.kind == service_address_kind::external_ip; });
+}
+
 } // namespace kubeproxy::inline v0_2

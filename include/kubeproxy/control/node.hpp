@@ -48,8 +48,9 @@ template <ip_version V>
 
 template <ip_version V>
 [[nodiscard]] node_addresses<V> compile_node(node_configuration const& node) {
-    node_addresses<V> result{.local = detail::of_version<V>(node.addresses),
-                             .pods = detail::of_version<V>(node.pod_ranges)};
+    node_addresses<V> result{.local = detail::of_version<V>(node.addresses)};
+    result.pods_by_link = node.pod_links.has_value();
+    if (!result.pods_by_link) result.pods = detail::of_version<V>(node.pod_ranges);
     if constexpr (std::same_as<V, ipv4>) {
         auto const pool = detail::source_pool4(node);
         result.pool_first = pool.first;
@@ -60,8 +61,8 @@ template <ip_version V>
     return result;
 }
 
-/// The addresses that serve node ports: loopback ones do not. Where ranges are said, but none of this version, it is
-/// all of this version, as kube-proxy has it.
+/// The addresses that serve node ports, beside those of localhost_node_ports: loopback ones do not. Where ranges are
+/// said, but none of this version, it is all of this version, as kube-proxy has it.
 template <ip_version V>
 [[nodiscard]] std::vector<typename V::address> node_port_addresses(node_configuration const& node) {
     if (!node.node_port_addresses) {
@@ -75,6 +76,31 @@ template <ip_version V>
         return is_loopback(a) || (!ranges.empty() && std::ranges::none_of(ranges, contains));
     });
     return addresses;
+}
+
+/// The loopback addresses that serve node ports. With nodePortAddresses, only those in its ranges, as in kube-proxy's
+/// iptables mode (NodePortAddresses.ContainsIPv4Loopback); ranges of IPv6 alone restrict IPv6 alone.
+[[nodiscard]] inline std::vector<prefix<ipv4>> loopback_node_ports(node_configuration const& node) {
+    constexpr auto loopback = prefix<ipv4>::of(ipv4_address(0x7f00'0000), 8);
+    if (!node.localhost_node_ports) return {};
+    auto ranges =
+        node.node_port_addresses ? detail::of_version<ipv4>(*node.node_port_addresses) : std::vector<prefix<ipv4>>{};
+    if (ranges.empty()) return {loopback};
+    for (auto& range : ranges)
+        if (range.contains(loopback.address) && range.length < loopback.length) range = loopback;
+    std::erase_if(ranges, [&](auto const& range) { return !loopback.contains(range.address); });
+    return ranges;
+}
+
+/// Everywhere that node ports are served.
+template <ip_version V>
+[[nodiscard]] std::vector<prefix<V>> node_port_destinations(node_configuration const& node) {
+    std::vector<prefix<V>> all;
+    if constexpr (std::same_as<V, ipv4>) all = loopback_node_ports(node);
+    for (auto const& a : node_port_addresses<V>(node)) all.push_back(prefix<V>::of(a, address_bits<V>));
+    std::ranges::sort(all);
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    return all;
 }
 
 } // namespace kubeproxy::inline v0_2

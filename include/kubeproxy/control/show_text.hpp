@@ -219,6 +219,11 @@ namespace detail {
     table.add({"snat6", to_text(v6.pool_first)});
     table.add({"nat64_prefix", to_text(node.nat64_prefix)});
     for (auto const& a : node.addresses) table.add({"node", to_text(a)});
+    if (node.pod_links)
+        table.add({"local pods", (node.pod_links->is_prefix ? "links " : "link ") + node.pod_links->name +
+                                     (node.pod_links->is_prefix ? "*" : "")});
+    if (!node.external_ips) table.add({"external IPs", "ignored"});
+    if (node.localhost_node_ports) table.add({"node ports", "also on localhost"});
     for (auto const& i : node.interfaces)
         table.add({"interface", i.interface + (i.pods == pod_family::ipv4 ? " nat4" : " nat6")});
     return table.text(0);

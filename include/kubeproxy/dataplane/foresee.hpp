@@ -26,7 +26,7 @@ class foresee_stage {
     template <ip_version V>
     void choose(packet_card<P, V>& card) const noexcept {
         auto const& services = *burst_->services;
-        select_backend(services, card.key, by_, affinity_use::none, card.choice);
+        select_backend(services, card.key, by_, affinity_use::none, is_from_local_pod_of(*card.packet), card.choice);
         if (card.choice.what != selection::decision::forward) return;
         auto const& service = services.service_at(card.choice.service);
         if (service.affinity_seconds != 0) return;

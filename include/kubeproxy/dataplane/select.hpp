@@ -60,7 +60,7 @@ class select_stage {
         by_.now = burst_->now;
         auto const& services = *burst_->services;
         auto const& choice = card.choice;
-        select_backend(services, card.key, by_, affinity_use::look, card.choice);
+        select_backend(services, card.key, by_, affinity_use::look, is_from_local_pod_of(*card.packet), card.choice);
         if (choice.what != selection::decision::forward || card.headers.what == content::icmp_error) return;
         auto const& service = services.service_at(choice.service);
         if (service.affinity_seconds != 0 && detail::may_open_flow(card))

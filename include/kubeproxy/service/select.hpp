@@ -19,11 +19,15 @@ inline constexpr std::uint32_t no_backend = 0xffff'ffff;
 /// Who sent a packet, as kube-proxy's policy sees it.
 enum class origin : std::uint8_t { pod, node, external };
 
-/// An address of the node's in a range of pods, as a bridge has one, is a pod's to kube-proxy.
+/// An address of the node's in a range of pods, as a bridge has one, is a pod's to kube-proxy. Loopback addresses are
+/// the node's.
+/// \param is_from_pod_link the packet arrived by a link of local pods; counts if pods are recognized by their links
 template <ip_version V>
-[[nodiscard]] inline origin origin_of(node_addresses<V> const& node, typename V::address const& source) noexcept {
-    if (std::ranges::any_of(node.pods, [&](prefix<V> const& p) { return p.contains(source); })) return origin::pod;
-    bool const is_local = std::ranges::find(node.local, source) != node.local.end();
+[[nodiscard]] inline origin origin_of(node_addresses<V> const& node, typename V::address const& source,
+                                      bool is_from_pod_link) noexcept {
+    auto const contains = [&source](prefix<V> const& p) { return p.contains(source); };
+    if (node.pods_by_link ? is_from_pod_link : std::ranges::any_of(node.pods, contains)) return origin::pod;
+    bool const is_local = is_loopback(source) || std::ranges::find(node.local, source) != node.local.end();
     return is_local ? origin::node : origin::external;
 }
 
@@ -36,7 +40,7 @@ struct flow_policy {
 
 /// What the cluster's set-up says about masquerading.
 struct masquerade_setup {
-    bool pods_known = false; ///< a range of local pods is configured
+    bool pods_known = false; ///< packets of local pods can be told from others
     bool all = false;        ///< kube-proxy's --masquerade-all
 };
 
@@ -169,10 +173,11 @@ struct selector {
 };
 
 /// The backend of a new flow, by its first packet. O(prefix lengths in use); reads three or four cache lines.
+/// \param is_from_pod_link see origin_of()
 /// \param chosen where the result goes: returned, it would be put together in memory and waited for
 template <ip_version V, class Affinity>
 inline void select_backend(snapshot const& services, tuple<V> const& flow, selector<Affinity> const& by,
-                           affinity_use use, selection& chosen) noexcept {
+                           affinity_use use, bool is_from_pod_link, selection& chosen) noexcept {
     using decision = selection::decision;
     chosen = {};
     auto const* front = services.frontends<V>().find(flow.destination, flow.destination_port, flow.protocol);
@@ -192,8 +197,9 @@ inline void select_backend(snapshot const& services, tuple<V> const& flow, selec
     // Before a client is remembered, a port taken or a flow entered.
     if (service.pod_version != V::number && is_illegal_source(flow.source, services.nat64_prefix))
         return end_as(decision::drop, drop_reason::illegal_address);
-    auto const policy = policy_for(front->kind, origin_of<V>(node, flow.source), service.internal, service.external,
-                                   {.pods_known = !node.pods.empty(), .all = services.masquerade_all});
+    auto const from = origin_of<V>(node, flow.source, is_from_pod_link);
+    auto const policy = policy_for(front->kind, from, service.internal, service.external,
+                                   {.pods_known = node.knows_pods(), .all = services.masquerade_all});
     auto const& ring = policy.endpoints == traffic_policy::local ? service.local : service.everywhere;
     if (ring == nullptr) return detail::without_endpoint(chosen, service, policy.endpoints);
     chosen.what = decision::forward;

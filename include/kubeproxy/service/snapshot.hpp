@@ -96,9 +96,13 @@ struct service_entry {
 template <ip_version V>
 struct node_addresses {
     std::vector<typename V::address> local; ///< packets from these come from the node itself
-    std::vector<prefix<V>> pods;            ///< empty: no detection of local pods
+    std::vector<prefix<V>> pods{};          ///< of local pods, unless they are recognized by their links
+    bool pods_by_link = false;              ///< the host says which packets come from local pods
     typename V::address pool_first{};       ///< sources of masqueraded and translated flows, first to last;
     typename V::address pool_last{};        ///< unspecified: there is none
+
+    /// Whether packets of local pods can be told from others.
+    [[nodiscard]] bool knows_pods() const noexcept { return pods_by_link || !pods.empty(); }
 };
 
 /// What a backend's packets show to clients where replies are mapped without a flow (`ku set interface`).

@@ -77,6 +77,20 @@ template <class P>
         return false;
 }
 
+/// A host that knows the links of local pods (node_configuration::pod_links) adds
+/// `bool is_from_local_pod() const noexcept`: whether the packet arrived by one of them. It is asked for new flows
+/// only.
+template <class P>
+[[nodiscard]] constexpr bool is_from_local_pod_of(P const& packet) noexcept {
+    if constexpr (requires {
+                      { packet.is_from_local_pod() }
+                      noexcept->std::same_as<bool>;
+                  })
+        return packet.is_from_local_pod();
+    else
+        return false;
+}
+
 /// A packet in a fixed piece of memory with room before it: the simplest packet_buffer, for hosts that have
 /// no buffers of their own, and for tests.
 class span_packet {

@@ -72,6 +72,12 @@ class model {
     void note_backends();
     enum class fate { goes_on, ends, selects };
 
+    /// Its backend. One of a Service that was deleted and created again is another one.
+    [[nodiscard]] bool is_there(flow const& f) const {
+        auto const found = backends_.find({f.port, f.backend});
+        return found != backends_.end() && found->second.life == f.life;
+    }
+
     [[nodiscard]] fate fate_of(flow const& f, bool opens, seen_outcome const& got);
     [[nodiscard]] fate fate_of_tcp(flow const& f, bool opens, seen_outcome const& got);
     [[nodiscard]] std::string on_known(flow& f, conversation const& in, segment what, seen_outcome const& got,
@@ -150,8 +156,7 @@ inline model::fate model::fate_of(flow const& f, bool opens, seen_outcome const&
         return fate::selects;
     }
     if (f.original.protocol == 6) return fate_of_tcp(f, opens, got);
-    auto const found = backends_.find({f.port, f.backend});
-    bool const has_backend = found != backends_.end() && found->second.life == f.life;
+    bool const has_backend = is_there(f);
     bool const has_frontend = decide(all_, claimed_, here_, f.original).port == f.port;
     if (has_backend && has_frontend) return fate::goes_on;
     ++tally_["selected again"];
@@ -163,7 +168,7 @@ inline model::fate model::fate_of(flow const& f, bool opens, seen_outcome const&
 /// gone has no backends.
 inline model::fate model::fate_of_tcp(flow const& f, bool opens, seen_outcome const& got) {
     bool const is_drained = drained_lives_.contains(f.life);
-    bool const has_backend = backends_.contains({f.port, f.backend});
+    bool const has_backend = is_there(f);
     if (is_drained || (!has_backend && here_.resets_removed)) {
         ++tally_[opens ? "selected again" : is_drained ? "ended" : "ended by removal"];
         return opens ? fate::selects : fate::ends;

@@ -25,6 +25,7 @@ struct interface_facts {
     unsigned index = 0;
     mac_address mac{};
     std::size_t mtu = 0;
+    bool is_of_local_pods = false; ///< only packets of local pods arrive here
 };
 
 /// \throws setup_error
@@ -57,6 +58,7 @@ class interfaces {
             auto& program = programs_.emplace_back(f.name, f.index, queues);
             for (std::uint32_t queue = 0; queue < queues; ++queue) {
                 sockets_.emplace_back(memory_, shared_, f.name, link, queue, how);
+                sockets_.back().set_of_local_pods(f.is_of_local_pods);
                 program.give(queue, sockets_.back().number());
             }
         }

@@ -100,7 +100,9 @@ void run(options const& o) {
     auto const notes = configure(control, o.files);
     for (auto const& refused : notes.refused) std::cerr << "xdp_forwarder: " << refused << '\n';
 
-    auto const facts = facts_of(o.interfaces);
+    auto facts = facts_of(o.interfaces);
+    auto const& pod_links = control.configuration().node().pod_links;
+    for (auto& one : facts) one.is_of_local_pods = pod_links && pod_links->contain(one.name);
     xdp::next_hops hops;
     for (auto const& route : o.routes) xdp::add_route(hops, route, facts);
     kubeproxy::flow_table flows{{.narrow = o.flows, .wide = o.flows}, kubeproxy::secret::from_system()};

@@ -46,6 +46,9 @@ class packet {
     [[nodiscard]] std::uint64_t address() const noexcept { return address_ + begin_ - ethernet_header::size; }
     /// The link that it came in by.
     [[nodiscard]] std::uint32_t link() const noexcept { return link_; }
+    /// Whether it came in by a link of local pods.
+    [[nodiscard]] bool is_from_local_pod() const noexcept { return is_from_local_pod_; }
+    void set_from_local_pod(bool is) noexcept { is_from_local_pod_ = is; }
 
   private:
     kubeproxy::mutable_byte_span frame_{};
@@ -53,6 +56,7 @@ class packet {
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
     std::uint32_t link_ = 0;
+    bool is_from_local_pod_ = false;
 };
 static_assert(kubeproxy::packet_buffer<packet>);
 

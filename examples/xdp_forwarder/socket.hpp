@@ -47,6 +47,8 @@ class socket {
     socket& operator=(socket const&) = delete;
     ~socket() { xsk_socket__delete(socket_); }
 
+    /// Packets that arrive here come from local pods (detectLocalMode of the node file).
+    void set_of_local_pods(bool is) noexcept { is_of_local_pods_ = is; }
     [[nodiscard]] int number() const noexcept { return xsk_socket__fd(socket_); }
 
     /// As many packets as have come, at most those that there is room for. \return how many
@@ -56,6 +58,7 @@ class socket {
         for (std::uint32_t i = 0; i < count; ++i) {
             auto const& frame = *xsk_ring_cons__rx_desc(&receive_, first + i);
             room[i] = packet{*memory_, frame.addr, frame.len, link_};
+            room[i].set_from_local_pod(is_of_local_pods_);
         }
         if (count != 0) xsk_ring_cons__release(&receive_, count);
         return count;
@@ -107,6 +110,7 @@ class socket {
     xsk_socket* socket_ = nullptr;
     std::size_t leaving_ = 0;
     std::uint32_t link_;
+    bool is_of_local_pods_ = false;
 };
 
 } // namespace examples::xdp

@@ -14,8 +14,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -102,40 +104,65 @@ octets part_of(octets bytes, std::size_t offset, std::size_t size, bool more) {
     return part;
 }
 
-struct published {
-    explicit published(hostile_services which) { configure(control, which); }
-    service_source services;
-    controller control{services};
+/// Services and a host, made once for each choice of both: making them costs more than most conversations.
+///
+/// What a conversation leaves behind is gone before the next: flows are flushed, changed services are restored, and the
+/// clock makes a leap. Left are which source port comes next and, within three hours, which client had which pod.
+class bed {
+  public:
+    bed(hostile_services which, testing_support::host_settings const& settings) {
+        configure(control_, which);
+        initial_ = control_.configuration();
+        host_ = std::make_unique<hostile_host>(services_, settings);
+    }
+    void reset() {
+        constexpr std::chrono::hours leap{4};
+        began_ += leap;
+        host_->flows().flush();
+        if (!std::exchange(has_changed_, false)) return;
+        control_.configuration() = initial_;
+        control_.publish();
+    }
+    void change(std::string_view line) { has_changed_ = control_.apply(line).ok() || has_changed_; } // some do not fit
+    [[nodiscard]] hostile_host& host() { return *host_; }
+    [[nodiscard]] std::chrono::nanoseconds began() const { return began_; }
+
+  private:
+    service_source services_;
+    controller control_{services_};
+    valid_configuration initial_;
+    std::unique_ptr<hostile_host> host_;
+    std::chrono::nanoseconds began_{};
+    bool has_changed_ = false;
 };
 
-/// Made once: compiling services costs more than most conversations.
-published& lasting(hostile_services which) {
-    static std::array<std::unique_ptr<published>, static_cast<std::size_t>(hostile_services::count_)> made;
-    auto& one = made[static_cast<std::size_t>(which)];
-    if (!one) one = std::make_unique<published>(which);
-    return *one;
+bed& bed_for(hostile_services which, unsigned settings) {
+    static std::map<unsigned, bed> made;
+    auto const key = static_cast<unsigned>(which) << 8 | settings;
+    if (auto const found = made.find(key); found != made.end()) return found->second;
+    return made.try_emplace(key, which, fuzz::settings_of(settings & 31u, settings >> 5 & 3u)).first->second;
 }
 
 class conversation {
   public:
     explicit conversation(fuzz::input in) : in_{in}, settings_{in_.next()} {
         auto const which = static_cast<hostile_services>(in_.next() % static_cast<unsigned>(hostile_services::count_));
-        if ((settings_ & 128u) != 0) own_.emplace(which);
-        host_.emplace(own_ ? own_->services : lasting(which).services,
-                      fuzz::settings_of(settings_ & 31u, settings_ >> 5 & 3u));
+        bed_ = &bed_for(which, settings_ & 127u);
+        bed_->reset();
+        host_ = &bed_->host();
         shape_ = fuzz::packet_shape::read(in_);
         shape_.stretch = 0;
         clock_ = 1s * in_.next();
     }
 
     void run() {
-        constexpr int most_commands = 100;
+        constexpr int most_commands = 40;
         for (int i = 0; i < most_commands && !in_.empty() && packets_ < most_packets; ++i) command();
         flush();
     }
 
   private:
-    static constexpr std::size_t most_packets = 400, kept = 8, longest_burst = 40;
+    static constexpr std::size_t most_packets = 80, kept = 8, longest_burst = 40;
 
     void command() {
         auto const what = in_.next();
@@ -211,7 +238,7 @@ class conversation {
     }
     void change(unsigned which) {
         flush();
-        if (own_) static_cast<void>(own_->control.apply(changes[which])); // refused where it does not fit
+        if ((settings_ & 128u) != 0) bed_->change(changes[which]);
     }
     void reshape() {
         flush();
@@ -220,7 +247,7 @@ class conversation {
 
     void flush() {
         if (pending_.empty()) return;
-        host_->run(pending_, clock_, shape_.spares);
+        host_->run(pending_, bed_->began() + clock_, shape_.spares);
         fuzz::check(host_->broken());
         for (std::size_t i = 0; i < pending_.size(); ++i) {
             if (host_->outcome_of(i).what != verdict::forward()) continue;
@@ -245,7 +272,7 @@ class conversation {
     /// What became of a packet that is alone in its burst; none unless it was forwarded.
     std::optional<octets> exchange(octets bytes) {
         send(std::move(bytes));
-        host_->run(pending_, clock_, 4);
+        host_->run(pending_, bed_->began() + clock_, 4);
         fuzz::check(host_->broken());
         last_ = host_->outcome_of(0);
         auto const out = std::as_const(pending_[0]).bytes();
@@ -267,8 +294,8 @@ class conversation {
 
     fuzz::input in_;
     unsigned settings_; ///< 128: the services may change
-    std::optional<published> own_;
-    std::optional<hostile_host> host_;
+    bed* bed_;
+    hostile_host* host_;
     fuzz::packet_shape shape_;
     std::chrono::nanoseconds clock_{};
     std::vector<guarded_packet> pending_;

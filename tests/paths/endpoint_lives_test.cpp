@@ -311,6 +311,20 @@ TEST(endpoint_lives, udp_leaves_an_external_address_that_the_service_gave_up) {
     EXPECT_EQ(c.sent(), as_sent);
 }
 
+// The port has no backends at the moment in which it loses the address.
+TEST(endpoint_lives, udp_leaves_an_address_given_up_while_its_endpoint_was_gone) {
+    cluster c{"UDP"};
+    auto const outer = c.service("10.96.0.1", R"(,"externalIPs":["203.0.113.9"])");
+    c.feed(outer + c.slice({{"10.244.0.1"}}));
+    c.to("203.0.113.9");
+    ASSERT_EQ(c.send(), "10.244.0.1");
+    EXPECT_EQ(c.answer(), "203.0.113.9");
+    c.feed(c.slice({}));
+    c.feed(c.service() + c.slice({{"10.244.0.1"}}));
+    EXPECT_EQ(c.answer(), "pass none");
+    EXPECT_EQ(c.send(), "pass none");
+}
+
 TEST(endpoint_lives, terminating_endpoints_get_no_new_connections_while_others_are_ready) {
     cluster c{"TCP"};
     c.feed(c.service() + c.slice({{"10.244.0.1", leaving}, {"10.244.0.2"}}));

@@ -96,6 +96,7 @@ inline std::uint32_t placement::place_for(target const& t, std::uint32_t service
         place = former->second;
         former_.erase(former);
         backends_.take_back(place);
+        working_->status[place].ask_again(); // the port may have lost frontends meanwhile
     } else {
         place = new_place(key);
     }

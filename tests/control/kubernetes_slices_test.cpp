@@ -233,5 +233,21 @@ TEST(kubernetes_slices, follow_a_change_of_port_names_one_by_one) {
     EXPECT_EQ(c.in_force(), lines{"80: 10.244.0.2:8080"}) << "a name that no port has";
 }
 
+// A list has its objects in any order.
+TEST(kubernetes_slices, a_former_name_counts_wherever_its_slice_stands_in_what_is_read_together) {
+    auto const slice = [](char const* name, char const* pod_address, char const* port) {
+        return slice_text(pod(pod_address), R"({"name":")" + std::string{port} + R"(","port":8080})", "IPv4", name);
+    };
+    auto const first = slice("a", "10.244.0.1", "http"), second = slice("b", "10.244.0.2", "web");
+    auto const back = service_text(R"({"port":80,"name":"http"})");
+    for (auto const& list : {back + first + second, back + second + first, second + back + first}) {
+        cluster c;
+        c.feed(back + first);
+        c.feed(service_text(R"({"port":80,"name":"web"})"));
+        c.feed(list);
+        EXPECT_EQ(c.in_force(), lines{"80: 10.244.0.1:8080 10.244.0.2:8080"});
+    }
+}
+
 } // namespace
 } // namespace kubeproxy

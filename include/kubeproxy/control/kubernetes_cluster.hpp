@@ -34,7 +34,6 @@ class kubernetes_cluster {
         service.slices = std::move(entry.service.slices);
         entry.service = std::move(service);
         entry.is_there = true;
-        forget_unused_former_ports(entry.service);
     }
     /// Its slices stay: they are objects of their own.
     void remove_service(std::string const& name) {
@@ -62,7 +61,6 @@ class kubernetes_cluster {
             *at = std::move(owned.slice);
         else
             slices.insert(at, std::move(owned.slice));
-        forget_unused_former_ports(service);
     }
     void remove_slice(std::string const& key) {
         auto const owner = owners_.find(key);
@@ -95,7 +93,6 @@ class kubernetes_cluster {
     void drop_slice(std::string const& service, std::string const& name) {
         auto& owner = stage(service).service;
         std::erase_if(owner.slices, [&](endpoint_slice const& s) { return s.name == name; });
-        forget_unused_former_ports(owner);
     }
     void leave(std::string const& name) { changed_ = in_force_->remove(name) || changed_; }
     void set_aside(std::string const& name, joined&& entry) {
@@ -150,6 +147,7 @@ bool kubernetes_cluster::commit(OnRefusal&& on_refusal) {
     in_force_->begin_changes();
     for (auto const& name : order_) {
         auto& entry = staged_.at(name);
+        forget_unused_former_ports(entry.service); // not before: of what is read together, anything may come first
         auto const wrong = entry.is_there ? enter(entry) : std::nullopt;
         if (entry.is_there && !wrong) continue;
         leave(name);

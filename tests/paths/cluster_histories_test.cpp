@@ -24,7 +24,7 @@ namespace {
 #if defined(KUBEPROXY_IS_SANITIZED) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr std::size_t histories = 100;
 #elif defined(__OPTIMIZE__)
-constexpr std::size_t histories = 6000; // a minute
+constexpr std::size_t histories = 5400; // a minute
 #else
 constexpr std::size_t histories = 1000;
 #endif

@@ -179,7 +179,8 @@ TEST_P(flow_transfer, a_flow_that_is_there_already_stays) {
     EXPECT_EQ(restored(before, saved(before, 1s), 1s), (restore_counts{.refused = 1}));
     EXPECT_EQ(before.flows().counters().flows(), 1u);
     testbed small{ku_of(t), {}, {1, 1}};
-    establish(small, t, 0s, 5555);
+    auto const port = establish(small, t, 0s, 5555);
+    (void)small.send(from_pod(t, ack, port), 0s); // a handshake alone would make room
     EXPECT_EQ(restored(small, saved(before, 1s), 1s), (restore_counts{.refused = 1})) << "an established one fills it";
 }
 

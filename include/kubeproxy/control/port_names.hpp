@@ -104,10 +104,13 @@ namespace detail {
     if (slice.ports.empty()) return port.target_port != 0 ? port.target_port : port.port;
     auto const& known = detail::ports_known_to(slice, service);
     if (auto const* offered = detail::offered_to(port, slice, known)) return offered->port;
-    for (auto const& former : service.former_ports) {
-        auto const* offered = detail::offered_to(port, slice, former);
-        if (offered != nullptr && !detail::is_known(known, *offered)) return offered->port;
-    }
+    auto const elsewhere = [&](std::vector<service_port> const& other) {
+        auto const* offered = detail::offered_to(port, slice, other);
+        return offered != nullptr && !detail::is_known(known, *offered) ? offered : nullptr;
+    };
+    if (auto const* offered = elsewhere(service.ports)) return offered->port;
+    for (auto const& former : service.former_ports)
+        if (auto const* offered = elsewhere(former)) return offered->port;
     return std::nullopt;
 }
 

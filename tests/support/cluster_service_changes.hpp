@@ -110,6 +110,7 @@ inline port service_changes::random_port() {
 
 inline void service_changes::ports_of(std::string const& name, service& s) {
     auto const before = std::exchange(s.ports, {});
+    api_->published.erase(name);
     for (unsigned count = api_->random->one_of({1u, 1u, 2u, 3u}); count > 0 || s.ports.empty();) {
         auto p = random_port();
         count -= count > 0 ? 1 : 0;

@@ -45,9 +45,10 @@ std::string service(std::string const& name, std::string const& number, std::str
 }
 /// A pod on another node.
 std::string slice(std::string const& name, std::string const& family, std::string const& pod) {
-    return R"({"kind":"EndpointSlice","metadata":{"namespace":"ns","name":")" + name + (family == "IPv4" ? "-4" : "-6") +
-           R"(","labels":{"kubernetes.io/service-name":")" + name + R"("}},"addressType":")" + family +
-           R"(","endpoints":[{"addresses":[")" + pod + R"("],"nodeName":"other"}],"ports":[{"port":8080}]})" + '\n';
+    return R"({"kind":"EndpointSlice","metadata":{"namespace":"ns","name":")" + name +
+           (family == "IPv4" ? "-4" : "-6") + R"(","labels":{"kubernetes.io/service-name":")" + name +
+           R"("}},"addressType":")" + family + R"(","endpoints":[{"addresses":[")" + pod +
+           R"("],"nodeName":"other"}],"ports":[{"port":8080}]})" + '\n';
 }
 
 /// The node 192.0.2.11, 2001:db8::11 with three Services: "plain" (1), "affine" with session affinity (2) and "local"

@@ -46,7 +46,7 @@ class translator {
   public:
     translator(examples::configuration_files const& files, std::optional<std::uint64_t> seed)
         : control_{services_, {.seed = examples::ring_seed_of(seed), .hooks = hooks()}}, notes_{configured(files)},
-          flows_{examples::table_size(control_.configuration().node()), examples::secret_of(seed)},
+          flows_{examples::table_size(control_.configuration().node()), kubeproxy::secret{seed.value_or(1)}},
           proxy_{flows_, services_, {.ring_seed = examples::ring_seed_of(seed)}} {}
 
     /// Calls settle(frame, outcome) for each frame, in order, and for those that it took from `spares`.
@@ -309,7 +309,7 @@ struct settings {
     std::string write;
     examples::configuration_files config;
     std::string report;
-    std::optional<std::uint64_t> seed; ///< none: backends as on every node, and a secret of its own
+    std::optional<std::uint64_t> seed; ///< none: backends as on every node. No client is there to keep a secret from
     examples::capture_point point = examples::capture_point::on_the_way;
     enum class table { none, printed } stats = table::none;
 };

@@ -159,7 +159,9 @@ void look_at(kubeproxy::parsed<V> const& p, capture_point point, packet_completi
     bool const is_long = point == capture_point::sending_host && p.bytes.size() > usual_mtu;
     c.is_segmented_later = (c.had_no_length || is_long) && (p.protocol == tcp || p.protocol == udp);
     if (point == capture_point::sending_host && is_partial(p)) c.checksum = kubeproxy::checksum_state::partial;
-    if (c.is_cut() && c.checksum == kubeproxy::checksum_state::complete) fill_for_checksum(p, c.shown - c.captured);
+    if (!c.is_cut() || c.checksum != kubeproxy::checksum_state::complete) return;
+    fill_for_checksum(p, c.shown - c.captured);
+    c.checksum = kubeproxy::checksum_state::verified; // nobody can tell any more whether it was right
 }
 
 inline void complete_header_checksum(mutable_byte_span packet, packet_completion& c) noexcept {

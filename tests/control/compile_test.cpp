@@ -405,7 +405,9 @@ TEST(compile, endpoints_keep_their_places_while_others_come_and_go) {
     EXPECT_TRUE(c.now->status_of(before.at("10.244.0.1:8080").first).terminating);
     c.put(service("a", {at("10.96.0.1")}, {pod("10.244.0.2"), pod("10.244.0.3")}));
     c.compile();
-    EXPECT_EQ(places(*c.now, index).at("10.244.0.2:8080"), before.at("10.244.0.2:8080")) << "it came back in time";
+    auto const [back, generation_back] = places(*c.now, index).at("10.244.0.2:8080");
+    EXPECT_EQ(back, before.at("10.244.0.2:8080").first) << "it came back in time";
+    EXPECT_EQ(generation_back >> 8, generation >> 8) << "the same life: only asked where it belongs once more";
 }
 
 TEST(compile, a_service_that_comes_back_has_other_backends) {

@@ -217,7 +217,7 @@ TEST(index_shared, threads_move_entries_and_none_is_missed) {
 TEST(index_shared, threads_enter_a_key_once) {
     using index_type = flow_index<shared_workers, standard_memory>;
     constexpr std::uint32_t keys = 20'000;
-    repeat_until_overlapped(2, 500, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 1000, [&](overlap_meter& meter) {
         index_type index{keys};
         std::vector<std::uint64_t> hashes(keys + 1);
         std::mt19937_64 random{12};
@@ -242,7 +242,7 @@ TEST(index_shared, threads_enter_a_key_once) {
 TEST(index_shared, a_lost_race_is_not_a_full_index) {
     using index_type = flow_index<shared_workers, standard_memory>;
     constexpr std::uint32_t each = 190; // 380 of 427 slots
-    repeat_until_overlapped(2, 500, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 1000, [&](overlap_meter& meter) {
         auto index = index_type::with_buckets(61);
         std::vector<std::uint64_t> hashes(2 * each + 1);
         std::mt19937_64 random{13};

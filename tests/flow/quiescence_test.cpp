@@ -111,7 +111,7 @@ TEST(quiescence, a_place_belongs_to_one_worker_until_it_is_given_back) {
 
 TEST(quiescence, threads_attach_to_places_of_their_own) {
     constexpr std::size_t half = quiescent_domain::max_workers / 2;
-    repeat_until_overlapped(2, 500, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 5000, [&](overlap_meter& meter) {
         std::vector<quiescent_domain> domains(200);
         std::array<std::vector<std::size_t>, 2> places;
         run_together(2, [&](std::size_t which) {
@@ -132,7 +132,7 @@ TEST(quiescence, threads_attach_to_places_of_their_own) {
 /// With a place for every thread, each attach() succeeds, although the free place may move from where a thread has not
 /// looked yet to where it has.
 TEST(quiescence, a_free_place_is_found_while_others_come_and_go) {
-    repeat_until_overlapped(2, 500, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 5000, [&](overlap_meter& meter) {
         quiescent_domain domain;
         for (std::size_t i = 0; i < quiescent_domain::max_workers - 2; ++i) ASSERT_TRUE(domain.attach());
         std::array<std::size_t, 2> failed{};
@@ -193,7 +193,7 @@ class publisher {
 };
 
 TEST(quiescence, what_a_thread_reads_is_not_reused_under_it) {
-    repeat_until_overlapped(3, 200, [&](overlap_meter& meter) {
+    repeat_until_overlapped(3, 1000, [&](overlap_meter& meter) {
         publisher published;
         std::atomic<bool> is_done{false};
         std::array<std::uint64_t, 3> bursts{}, damaged{};
@@ -222,7 +222,7 @@ TEST(quiescence, what_a_thread_reads_is_not_reused_under_it) {
 /// processors with a store buffer (x86, too) break this within milliseconds.
 TEST(quiescence, who_enters_unseen_sees_the_removal) {
     constexpr std::size_t rounds = 20'000;
-    repeat_until_overlapped(2, 500, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 5000, [&](overlap_meter& meter) {
         std::vector<quiescent_domain> domains(64);
         for (auto& domain : domains) ASSERT_EQ(domain.attach(), 0u);
         std::vector<std::atomic<int>> removed(rounds);

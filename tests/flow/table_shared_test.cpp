@@ -118,7 +118,7 @@ TEST(table_shared, threads_never_lose_a_flow_that_lives_nor_see_half_of_one) {
 
 TEST(table_shared, threads_that_enter_the_same_flow_make_one) {
     constexpr std::uint32_t flows = 5000;
-    repeat_until_overlapped(2, 500, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
         table_type table{{.narrow = 2 * flows, .wide = 0}, secret{2}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
@@ -146,7 +146,7 @@ TEST(table_shared, threads_that_enter_the_same_flow_make_one) {
 
 TEST(table_shared, threads_that_want_one_reply_tuple_share_it_never) {
     constexpr std::uint32_t flows = 5000, apart = 1'000'000;
-    repeat_until_overlapped(2, 500, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
         table_type table{{.narrow = 2 * flows, .wide = 0}, secret{3}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
@@ -176,7 +176,7 @@ TEST(table_shared, threads_that_want_one_reply_tuple_share_it_never) {
 /// it may not be told that the expired one, which the first has just ended, still takes the tuple.
 TEST(table_shared, threads_that_replace_an_expired_flow_see_it_replaced) {
     constexpr std::uint32_t flows = 5000, apart = 1'000'000;
-    repeat_until_overlapped(2, 500, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
         table_type table{{.narrow = 3 * flows, .wide = 0}, secret{3}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
@@ -211,7 +211,7 @@ TEST(table_shared, threads_that_replace_an_expired_flow_see_it_replaced) {
 
 TEST(table_shared, threads_that_flood_a_full_table_evict_for_each_other) {
     constexpr std::uint32_t capacity = 16'384;
-    repeat_until_overlapped(2, 500, [&](overlap_meter& meter) {
+    repeat_until_overlapped(2, 3000, [&](overlap_meter& meter) {
         quiescent_domain domain;
         table_type table{{.narrow = capacity, .wide = 0}, secret{4}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};

@@ -8,7 +8,7 @@
 /// Takes back what complete_packet() did, once the packet has been translated.
 namespace examples {
 
-/// How much of a packet is written, and how long the record says that it was on the wire.
+/// How many bytes of a packet are written, and which size on the wire its record states.
 struct written_extent {
     std::size_t bytes;
     std::size_t on_wire;

@@ -24,7 +24,7 @@ using testing_support::octets;
 using testing_support::testbed;
 using namespace std::chrono_literals;
 
-/// Ports as JSON, each of TCP and UDP: a name and what else there is.
+/// The ports of a Service as JSON, each once for TCP and once for UDP: the name, and further fields as given.
 struct port {
     std::string name;
     unsigned number;

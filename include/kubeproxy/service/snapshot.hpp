@@ -180,7 +180,8 @@ struct snapshot {
         auto const& now = status[index];
         return now.generation == its_generation && now.in_use;
     }
-    /// Whether it still has the owner that a flow was given, though flows may have to look up their frontend again.
+    /// Whether the place still belongs to the endpoint that the flow was given. The flow may have to check its
+    /// frontend.
     [[nodiscard]] bool is_alive(std::uint32_t index, std::uint16_t its_generation) const noexcept {
         return index < status.size() && status[index].in_use && status[index].is_same_life(its_generation);
     }

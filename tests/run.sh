@@ -22,8 +22,10 @@ passed=0 failed=0 skipped=0 failures=()
 
 packages=(g++ cmake ninja-build python3 python3-scapy libboost1.81-dev libboost-program-options1.81-dev
     libboost-json1.81-dev libgtest-dev libbenchmark-dev libpcap-dev libdpdk-dev pkg-config doxygen valgrind
-    libxdp-dev libbpf-dev ethtool kubernetes-client
+    libxdp-dev libbpf-dev ethtool
     iproute2 iputils-ping iputils-tracepath traceroute curl iperf3 socat bind9-dnsutils prometheus) # for e2e
+# Upstream's package of kubectl and Debian's hold the same file, so neither can be installed beside the other.
+command -v kubectl >/dev/null || packages+=(kubernetes-client)
 [ $quick = yes ] || packages+=(clang libclang-rt-14-dev clang-format clang-tidy util-linux)
 require "${packages[@]}" || { echo "the packages could not be installed" >&2; exit 1; }
 

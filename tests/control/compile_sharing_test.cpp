@@ -18,7 +18,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::compile_sharing_tests {
 namespace {
 
 constexpr std::uint8_t tcp = 6, udp = 17;
@@ -331,4 +331,4 @@ TEST(compile_history, a_backlog_of_snapshots_is_freed_a_few_at_a_time) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::compile_sharing_tests

@@ -15,7 +15,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::compile_tests {
 namespace {
 
 constexpr std::uint8_t tcp = 6, udp = 17, sctp = 132;
@@ -512,4 +512,4 @@ TEST(compile, random_histories_keep_places_apart) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::compile_tests

@@ -13,7 +13,7 @@
 
 // `show config` is loaded into another controller, which then must be configured alike.
 
-namespace kubeproxy {
+namespace kubeproxy::config_text_tests {
 namespace {
 
 struct node_with_controller {
@@ -212,4 +212,4 @@ TEST(controller_times, count_publications) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::config_text_tests

@@ -17,7 +17,7 @@
 // still serve, and what is reported. Kubernetes leaves it open; these are kube-proxy's users' expectations
 // (kubernetes#69599, kubernetes#97076, projectcalico/felix#2770).
 
-namespace kubeproxy {
+namespace kubeproxy::contested_claims_tests {
 namespace {
 
 using testing_support::claim_script;
@@ -539,4 +539,4 @@ TEST(contested_claims_at_random, are_served_as_the_model_says) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::contested_claims_tests

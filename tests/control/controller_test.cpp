@@ -14,7 +14,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::controller_tests {
 namespace {
 
 using namespace std::chrono_literals;
@@ -435,4 +435,4 @@ TEST(controller, thousands_of_lines_are_no_trouble) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::controller_tests

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::drain_tests {
 namespace {
 
 using namespace std::chrono_literals;
@@ -108,4 +108,4 @@ TEST(drain, a_tick_without_anything_due_publishes_nothing) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::drain_tests

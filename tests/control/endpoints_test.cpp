@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::endpoints_tests {
 namespace {
 
 endpoint pod(std::string_view address, std::string node = "") {
@@ -286,4 +286,4 @@ TEST(topology_pool, gives_equal_ones_the_same_memory_and_forgets_those_of_nobody
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::endpoints_tests

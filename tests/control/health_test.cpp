@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::health_tests {
 namespace {
 
 endpoint at(std::string_view address, bool here, bool ready = true) {
@@ -91,4 +91,4 @@ TEST(health, a_pod_whose_address_is_reused_counts_as_its_better_entry) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::health_tests

@@ -9,7 +9,7 @@
 
 // Objects inside lists, events and arrays, as kubectl and the API server put them there.
 
-namespace kubeproxy {
+namespace kubeproxy::kubernetes_lists_tests {
 namespace {
 
 using lines = std::vector<std::string>;
@@ -117,4 +117,4 @@ TEST_F(lists_of_objects, the_names_of_unknown_kinds_take_a_bounded_amount_of_mem
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::kubernetes_lists_tests

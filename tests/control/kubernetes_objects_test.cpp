@@ -12,7 +12,7 @@
 
 // Objects of typical clusters, as kubectl printed them: kubernetes_objects/make.sh.
 
-namespace kubeproxy {
+namespace kubeproxy::kubernetes_objects_tests {
 namespace {
 
 using lines = std::vector<std::string>;
@@ -138,4 +138,4 @@ TEST(kubernetes_objects, dry_run) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::kubernetes_objects_tests

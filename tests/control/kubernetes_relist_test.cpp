@@ -9,7 +9,7 @@
 
 // A watch that broke: what was deleted meanwhile vanishes when everything has been listed anew, and not before.
 
-namespace kubeproxy {
+namespace kubeproxy::kubernetes_relist_tests {
 namespace {
 
 using names = std::vector<std::string>;
@@ -184,4 +184,4 @@ TEST_F(relist, lines_of_ku_stay_and_what_is_as_before_is_no_change) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::kubernetes_relist_tests

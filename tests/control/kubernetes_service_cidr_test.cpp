@@ -8,7 +8,7 @@
 
 // ServiceCIDR objects (KEP-1880): packets to unallocated addresses in their ranges are dropped.
 
-namespace kubeproxy {
+namespace kubeproxy::kubernetes_service_cidr_tests {
 namespace {
 
 using lines = std::vector<std::string>;
@@ -144,4 +144,4 @@ TEST_F(service_cidrs, bad_objects_are_refused_and_change_nothing) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::kubernetes_service_cidr_tests

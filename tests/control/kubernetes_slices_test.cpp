@@ -11,7 +11,7 @@
 
 // Endpoints of EndpointSlices that are old, unusual or wrong, and what a Service's ports have to do with slices.
 
-namespace kubeproxy {
+namespace kubeproxy::kubernetes_slices_tests {
 namespace {
 
 using lines = std::vector<std::string>;
@@ -250,4 +250,4 @@ TEST(kubernetes_slices, a_former_name_counts_wherever_its_slice_stands_in_what_i
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::kubernetes_slices_tests

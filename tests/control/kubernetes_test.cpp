@@ -10,7 +10,7 @@
 
 // Objects in, services in force and refusals out. Which endpoint a packet goes to is in paths/kube_proxy_conformance.
 
-namespace kubeproxy {
+namespace kubeproxy::kubernetes_tests {
 namespace {
 
 using lines = std::vector<std::string>;
@@ -547,4 +547,4 @@ TEST(kubernetes_node, refusals_change_nothing) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::kubernetes_tests

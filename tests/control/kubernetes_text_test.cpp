@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::kubernetes_text_tests {
 namespace {
 
 /// What came out of the text, in its order: values as they were, errors as "!" and their offset.
@@ -59,4 +59,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](auto const& one) { return std::string{one.param.name}; });
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::kubernetes_text_tests

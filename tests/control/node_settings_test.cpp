@@ -12,7 +12,7 @@
 
 // The settings of a node file that kube-proxy's configuration (kubeproxy.config.k8s.io/v1alpha1) has, too.
 
-namespace kubeproxy {
+namespace kubeproxy::node_settings_tests {
 namespace {
 
 std::string ranges_text(std::vector<ip_prefix> const& ranges) {
@@ -219,4 +219,4 @@ TEST(node_settings, are_shown_where_they_are_not_the_default) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::node_settings_tests

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::places_tests {
 namespace {
 
 TEST(place_register, new_places_come_one_after_the_other) {
@@ -80,4 +80,4 @@ TEST(place_register, places_that_are_given_back_and_taken_back_over_and_over_lea
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::places_tests

@@ -9,7 +9,7 @@
 
 // The reference is kube-proxy's pkg/proxy/healthcheck/proxy_health.go: fields, their order, and status codes.
 
-namespace kubeproxy {
+namespace kubeproxy::proxy_health_tests {
 namespace {
 
 using namespace std::chrono_literals;
@@ -78,4 +78,4 @@ TEST(node_eligibility, deletion_and_the_autoscalers_taint_count) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::proxy_health_tests

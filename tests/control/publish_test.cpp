@@ -12,7 +12,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::publish_tests {
 namespace {
 using testing_support::overlap_meter, testing_support::repeat_until_overlapped, testing_support::run_together;
 
@@ -129,4 +129,4 @@ TEST(publisher_threads, the_end_waits_for_a_burst) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::publish_tests

@@ -8,7 +8,7 @@
 
 // Read again by another library's parser.
 
-namespace kubeproxy {
+namespace kubeproxy::show_json_tests {
 namespace {
 
 namespace json = boost::json;
@@ -73,4 +73,4 @@ TEST(show_json, flows_clients_and_counters) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::show_json_tests

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::show_text_tests {
 namespace {
 
 service_view database() {
@@ -76,4 +76,4 @@ TEST(show_text, percent_is_rounded) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::show_text_tests

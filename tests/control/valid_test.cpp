@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::valid_tests {
 namespace {
 
 service_address at(std::string_view where, service_address_kind kind = service_address_kind::cluster_ip) {
@@ -246,4 +246,4 @@ TEST(valid_configuration, is_made_from_a_whole_configuration_or_says_why_not) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::valid_tests

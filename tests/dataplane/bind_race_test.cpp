@@ -7,7 +7,7 @@
 
 #include <span>
 
-namespace kubeproxy {
+namespace kubeproxy::bind_race_tests {
 namespace {
 using namespace std::chrono_literals;
 using testing_support::interrupted_workers, testing_support::octets, testing_support::test_packet;
@@ -48,4 +48,4 @@ TEST(bind_race, a_flow_that_another_worker_enters_meanwhile_is_followed) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::bind_race_tests

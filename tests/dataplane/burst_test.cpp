@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::burst_tests {
 namespace {
 
 struct number {
@@ -91,4 +91,4 @@ TEST(burst, keeps_nothing_from_the_burst_before) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::burst_tests

@@ -12,7 +12,7 @@
 #include <variant>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::flow_file_tests {
 namespace {
 
 using bytes = std::vector<std::byte>;
@@ -196,4 +196,4 @@ TEST(flow_file, any_bytes_behind_a_right_checksum_are_read_or_refused) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::flow_file_tests

@@ -13,7 +13,7 @@
 
 // One process saves its flows, another takes them over: packets go on as if nothing had happened.
 
-namespace kubeproxy {
+namespace kubeproxy::flow_transfer_tests {
 namespace {
 using testing_support::overlap_meter, testing_support::repeat_until_overlapped, testing_support::run_together;
 
@@ -261,4 +261,4 @@ TEST(flow_transfer_shared, goes_on_beside_workers) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::flow_transfer_tests

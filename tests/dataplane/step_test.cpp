@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace kubeproxy {
+namespace kubeproxy::step_tests {
 namespace {
 
 struct near {
@@ -45,4 +45,4 @@ TEST(step, is_settled_where_it_holds_none) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::step_tests

@@ -18,7 +18,7 @@
 #include <thread>
 #include <vector>
 
-namespace examples {
+namespace examples::control_server_tests {
 namespace {
 
 namespace asio = boost::asio;
@@ -218,4 +218,4 @@ TEST_F(served, has_room_for_so_many) {
 }
 
 } // namespace
-} // namespace examples
+} // namespace examples::control_server_tests

@@ -10,7 +10,7 @@
 #include <random>
 #include <vector>
 
-namespace examples {
+namespace examples::held_packets_tests {
 namespace {
 
 using packet = std::unique_ptr<int>; // movable only, as buffers are
@@ -103,4 +103,4 @@ TEST(held_packets, behave_as_lists_that_are_searched) {
 }
 
 } // namespace
-} // namespace examples
+} // namespace examples::held_packets_tests

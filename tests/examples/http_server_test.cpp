@@ -18,7 +18,7 @@
 #include <thread>
 #include <vector>
 
-namespace examples {
+namespace examples::http_server_tests {
 namespace {
 
 namespace asio = boost::asio;
@@ -284,4 +284,4 @@ TEST(listen_addresses, are_those_of_the_interfaces_in_the_ranges) {
 }
 
 } // namespace
-} // namespace examples
+} // namespace examples::http_server_tests

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace examples {
+namespace examples::ku_reload_tests {
 namespace {
 
 constexpr char const* first_file = "ku conf node 192.0.2.10\n"
@@ -62,4 +62,4 @@ TEST_F(ku_reload, services_of_the_cluster_stay) {
 }
 
 } // namespace
-} // namespace examples
+} // namespace examples::ku_reload_tests

@@ -7,7 +7,7 @@
 #include <tuple>
 #include <vector>
 
-namespace examples {
+namespace examples::listed_objects_tests {
 namespace {
 
 using namespace std::chrono_literals;
@@ -238,4 +238,4 @@ TEST_F(lists, a_reader_takes_the_deletion) {
 }
 
 } // namespace
-} // namespace examples
+} // namespace examples::listed_objects_tests

@@ -15,7 +15,7 @@
 
 // What is counted is read off packets that were sent, and promtool reads the text.
 
-namespace examples {
+namespace examples::metrics_tests {
 namespace {
 
 using kubeproxy::build::bytes_of;
@@ -126,4 +126,4 @@ TEST(metrics, promtool_has_nothing_to_say) {
 }
 
 } // namespace
-} // namespace examples
+} // namespace examples::metrics_tests

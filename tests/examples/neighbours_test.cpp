@@ -10,7 +10,7 @@
 
 // Times and attempts are those of RFC 4861 section 10.
 
-namespace examples {
+namespace examples::neighbours_tests {
 namespace {
 
 using namespace std::chrono_literals;
@@ -210,4 +210,4 @@ TEST(neighbour_hash, another_seed_gives_other_buckets) {
 }
 
 } // namespace
-} // namespace examples
+} // namespace examples::neighbours_tests

@@ -14,7 +14,7 @@
 
 // What a device leaves to the next one, and what is done where no device can do it.
 
-namespace examples {
+namespace examples::packet_offloads_tests {
 namespace {
 
 using kubeproxy::checksum_state, kubeproxy::ipv4, kubeproxy::ipv6, kubeproxy::build::bytes_of;
@@ -301,4 +301,4 @@ TEST(ipv4_fragments, options_without_the_copied_flag_stay_with_the_first) { // R
 }
 
 } // namespace
-} // namespace examples
+} // namespace examples::packet_offloads_tests

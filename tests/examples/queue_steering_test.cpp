@@ -20,7 +20,7 @@
 #include <thread>
 #include <vector>
 
-namespace examples {
+namespace examples::queue_steering_tests {
 namespace {
 
 /// Has the calling thread run on these processors only. \return whether there are all of them
@@ -215,4 +215,4 @@ TEST(queue_steering, a_descriptor_that_is_no_device_is_refused_with_a_reason) {
 }
 
 } // namespace
-} // namespace examples
+} // namespace examples::queue_steering_tests

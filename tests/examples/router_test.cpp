@@ -13,7 +13,7 @@
 
 // The router with the library in it, from frame to frame: a client's link (0) and a pods' link (1).
 
-namespace examples {
+namespace examples::router_tests {
 namespace {
 
 using namespace std::chrono_literals;
@@ -426,4 +426,4 @@ TEST_F(routing, any_frames_at_all_are_accounted_for) {
 }
 
 } // namespace
-} // namespace examples
+} // namespace examples::router_tests

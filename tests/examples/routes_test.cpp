@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-namespace examples {
+namespace examples::routes_tests {
 namespace {
 
 using kubeproxy::ipv4, kubeproxy::ipv6, kubeproxy::parse_address, kubeproxy::parse_prefix;
@@ -98,4 +98,4 @@ TEST(reverse_path, modes_have_names) {
 }
 
 } // namespace
-} // namespace examples
+} // namespace examples::routes_tests

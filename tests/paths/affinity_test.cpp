@@ -13,7 +13,7 @@
 // Session affinity ClientIP, as kube-proxy has it: each Service port remembers endpoints, address and port, for itself
 // (kubernetes#103000); a port that remembers nothing of a client follows the Service's other ports.
 
-namespace kubeproxy {
+namespace kubeproxy::affinity_tests {
 namespace {
 
 using build::conversation;
@@ -160,4 +160,4 @@ TEST(affinity_paths, an_endpoint_that_is_gone_binds_nobody) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::affinity_tests

@@ -12,7 +12,7 @@
 // Packets that an attacker forges without seeing any traffic: they cost no connection its flow, backend or port, and
 // leave room for new clients.
 
-namespace kubeproxy {
+namespace kubeproxy::attacks_tests {
 namespace {
 
 using build::bytes_of;
@@ -405,4 +405,4 @@ TEST_F(full_table, of_half_open_connections_keeps_what_had_a_single_exchange) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::attacks_tests

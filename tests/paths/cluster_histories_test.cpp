@@ -13,7 +13,7 @@
 // Random histories of a cluster, as kubectl prints its objects, with traffic of TCP, UDP and SCTP meanwhile: every
 // packet gets what a slow model of kube-proxy's semantics says.
 
-namespace kubeproxy {
+namespace kubeproxy::cluster_histories_tests {
 namespace {
 
 #ifdef __has_feature // clang's
@@ -78,4 +78,4 @@ TEST_P(cluster_histories, proxy_and_model_agree) {
 INSTANTIATE_TEST_SUITE_P(parts, cluster_histories, testing::Range(0u, parts));
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::cluster_histories_tests

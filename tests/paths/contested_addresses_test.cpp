@@ -15,7 +15,7 @@
 // Services that claim the same address and port, with flows that are alive meanwhile: whatever happens to the contested
 // pair, no flow of another pair notices it, and its packets come out byte for byte as before.
 
-namespace kubeproxy {
+namespace kubeproxy::contested_addresses_tests {
 namespace {
 
 using build::conversation;
@@ -249,4 +249,4 @@ TEST_F(contested_addresses, show_tells_what_others_serve) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::contested_addresses_tests

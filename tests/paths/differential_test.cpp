@@ -10,7 +10,7 @@
 // The whole path against a slow model of it, packet by packet, on random traffic through all four translations:
 // verdict, relation and every octet that comes out. What the model learns from the path is said in slow_model.hpp.
 
-namespace kubeproxy {
+namespace kubeproxy::differential_tests {
 namespace {
 
 using slow::differential_run;
@@ -113,4 +113,4 @@ TEST(differential_traffic, meets_every_kind_of_outcome) {
 INSTANTIATE_TEST_SUITE_P(mixes, differential, testing::ValuesIn(cases), [](auto const& one) { return one.param.name; });
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::differential_tests

@@ -11,7 +11,7 @@
 
 // What happens to flows when their endpoints and services change: each change is in force with the next packet.
 
-namespace kubeproxy {
+namespace kubeproxy::endpoint_lives_tests {
 namespace {
 
 using build::conversation;
@@ -426,4 +426,4 @@ TEST(endpoint_lives, two_services_of_one_pod_do_not_mix_their_replies) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::endpoint_lives_tests

@@ -11,7 +11,7 @@
 
 // More flows than there is room for: who keeps a place, who is counted.
 
-namespace kubeproxy {
+namespace kubeproxy::floods_tests {
 namespace {
 
 using build::bytes_of;
@@ -154,4 +154,4 @@ TEST(floods, a_full_table_forwards_by_the_ring_what_needs_no_state) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::floods_tests

@@ -7,7 +7,7 @@
 
 // A client speaks to a service and its pod answers: whole packets in, whole packets out, in all four translations.
 
-namespace kubeproxy {
+namespace kubeproxy::four_translations_tests {
 namespace {
 
 using build::bytes_of;
@@ -157,4 +157,4 @@ INSTANTIATE_TEST_SUITE_P(table, four_translations, testing::ValuesIn(all),
                          [](auto const& one) { return one.param.name; });
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::four_translations_tests

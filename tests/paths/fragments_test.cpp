@@ -11,7 +11,7 @@
 
 // Fragmented messages through the whole path: every part goes where the first one goes.
 
-namespace kubeproxy {
+namespace kubeproxy::fragments_tests {
 namespace {
 
 using build::bytes_of;
@@ -237,4 +237,4 @@ TEST(fragments, a_long_packet_that_must_not_be_cut_is_answered) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::fragments_tests

@@ -19,7 +19,7 @@
 
 // Whatever comes gets a verdict and keeps every promise of support/proxy_invariants.hpp, in all four translations.
 
-namespace kubeproxy {
+namespace kubeproxy::hostile_proxy_tests {
 namespace {
 
 using namespace testing_support;
@@ -217,4 +217,4 @@ TEST_F(hostile_proxy, a_million_mutated_packets_keep_every_promise) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::hostile_proxy_tests

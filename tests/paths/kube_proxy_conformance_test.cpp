@@ -19,7 +19,7 @@
 // What kube-proxy's nftables mode does with the first packet of a connection, and with its reply: all files of the
 // conformance folder's kube_proxy, and of kube_proxy/ beside this test.
 
-namespace kubeproxy {
+namespace kubeproxy::kube_proxy_conformance_tests {
 namespace {
 
 namespace json = boost::json;
@@ -211,4 +211,4 @@ TEST(kube_proxy_conformance_files, are_there) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::kube_proxy_conformance_tests

@@ -7,7 +7,7 @@
 
 // How long a flow is known, as its packets show.
 
-namespace kubeproxy {
+namespace kubeproxy::lifetimes_tests {
 namespace {
 
 using build::bytes_of;
@@ -137,4 +137,4 @@ TEST(lifetimes, echo_through_a_service_of_all_ports) { // RFC 5508: 60 s
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::lifetimes_tests

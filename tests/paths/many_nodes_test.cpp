@@ -17,7 +17,7 @@
 // Several nodes behind one router that spreads flows by their hash (ECMP, RFC 2992). The nodes share a configuration
 // and the ring's seed, and tell each other nothing.
 
-namespace kubeproxy {
+namespace kubeproxy::many_nodes_tests {
 namespace {
 
 using build::bytes_of;
@@ -343,4 +343,4 @@ TEST(many_nodes, pass_an_error_from_the_pods_side_about_a_flow_of_another_node) 
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::many_nodes_tests

@@ -14,7 +14,7 @@
 // What the settings of the node file do to packets: which sources are masqueraded (kube-proxy's local traffic
 // detectors), node ports on localhost, and external IPs.
 
-namespace kubeproxy {
+namespace kubeproxy::node_settings_tests {
 namespace {
 
 using build::conversation;
@@ -237,4 +237,4 @@ TEST(localhost_node_ports, end_with_their_service) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::node_settings_tests

@@ -8,7 +8,7 @@
 // A host that leaves checksums and segmentation to its device (virtio NEEDS_CSUM, GSO): the transport checksum field
 // holds the sum of the pseudo-header, and the packet may be up to 64 KiB long.
 
-namespace kubeproxy {
+namespace kubeproxy::offloads_tests {
 namespace {
 
 using build::bytes_of;
@@ -111,4 +111,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](auto const& one) { return one.param.name; });
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::offloads_tests

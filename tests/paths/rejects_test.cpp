@@ -7,7 +7,7 @@
 
 // What a client is told when its packet goes no further.
 
-namespace kubeproxy {
+namespace kubeproxy::rejects_tests {
 namespace {
 
 using build::bytes_of;
@@ -69,4 +69,4 @@ TEST(rejects, a_connection_whose_backend_is_gone_is_reset_where_the_configuratio
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::rejects_tests

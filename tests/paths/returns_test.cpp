@@ -7,7 +7,7 @@
 
 // `ku set interface`: replies of flows that nobody knows, mapped by their backend as the ancestor did.
 
-namespace kubeproxy {
+namespace kubeproxy::returns_tests {
 namespace {
 
 using build::bytes_of;
@@ -96,4 +96,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](auto const& info_of) { return info_of.param.name; });
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::returns_tests

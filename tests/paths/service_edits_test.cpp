@@ -15,7 +15,7 @@
 // Edits of a Service, of its slices and of ServiceCIDR objects beside flows that are alive: these keep their backend
 // and source port, byte for byte, and no packet is rejected where no endpoint was removed.
 
-namespace kubeproxy {
+namespace kubeproxy::service_edits_tests {
 namespace {
 
 using build::conversation;
@@ -349,4 +349,4 @@ TEST(duplicate_endpoints, flows_to_the_running_pod_go_on_wherever_the_former_pod
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::service_edits_tests

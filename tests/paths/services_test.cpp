@@ -9,7 +9,7 @@
 
 // Which service a packet belongs to, which of its pods a flow goes to, and that it stays there.
 
-namespace kubeproxy {
+namespace kubeproxy::services_tests {
 namespace {
 
 using build::bytes_of;
@@ -215,4 +215,4 @@ TEST(services, node_ports_are_served_on_the_nodes_addresses) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::services_tests

@@ -12,7 +12,7 @@
 
 // What a host's operator sees of a proxy that runs.
 
-namespace kubeproxy {
+namespace kubeproxy::show_tests {
 namespace {
 
 using testing_support::test_packet;
@@ -129,4 +129,4 @@ TEST_F(shown, counters_and_overview) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::show_tests

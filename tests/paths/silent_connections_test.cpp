@@ -11,7 +11,7 @@
 
 // Connections that send nothing, whose endpoint was removed or has drained: both ends get a reset that they accept.
 
-namespace kubeproxy {
+namespace kubeproxy::silent_connections_tests {
 namespace {
 
 using build::conversation;
@@ -154,4 +154,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](auto const& info) { return std::string{info.param.name}; });
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::silent_connections_tests

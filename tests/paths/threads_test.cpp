@@ -15,7 +15,7 @@
 
 // Workers over one table of flows, while the control path changes what they see.
 
-namespace kubeproxy {
+namespace kubeproxy::threads_tests {
 namespace {
 
 using build::bytes_of;
@@ -194,4 +194,4 @@ TEST_F(threads, a_reply_on_another_worker_than_its_request_finds_its_flow) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::threads_tests

@@ -9,7 +9,7 @@
 
 // Packets that no well-behaved host sends, and protocols that few hosts speak.
 
-namespace kubeproxy {
+namespace kubeproxy::unusual_packets_tests {
 namespace {
 
 using build::bytes_of;
@@ -274,4 +274,4 @@ TEST(merged_sources, others_keep_their_identification) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::unusual_packets_tests

@@ -360,7 +360,8 @@ namespace options = boost::program_options;
     settings s{.read = text(found, "read"),
                .write = text(found, "write"),
                .config = {.ku = text(found, "config"), .node = text(found, "node"), .kubernetes = {}},
-               .report = text(found, "report")};
+               .report = text(found, "report"),
+               .seed = std::nullopt};
     for (auto const name : {"read", "write"}) {
         if (text(found, name).empty()) throw usage_error{std::string{"option '--"} + name + "' is missing"};
     }

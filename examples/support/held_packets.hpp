@@ -68,15 +68,15 @@ class held_packets {
     [[nodiscard]] Packet pop(queue& from) {
         assert(from.count_ != 0);
         auto const i = from.first_;
-        auto& slot = slots_[i];
-        from.first_ = slot.next_of_queue;
+        auto& held = slots_[i];
+        from.first_ = held.next_of_queue;
         if (from.first_ == none) from.last_ = none;
         --from.count_;
-        (slot.before == none ? oldest_ : slots_[slot.before].next) = slot.next;
-        (slot.next == none ? newest_ : slots_[slot.next].before) = slot.before;
+        (held.before == none ? oldest_ : slots_[held.before].next) = held.next;
+        (held.next == none ? newest_ : slots_[held.next].before) = held.before;
         --size_;
-        auto packet = std::move(slot.packet);
-        slot.next = std::exchange(free_, i);
+        auto packet = std::move(held.packet);
+        held.next = std::exchange(free_, i);
         return packet;
     }
 

@@ -44,10 +44,10 @@ class usage_error : public std::runtime_error {
 /// The library, configured from files: control path and data path of one worker.
 class translator {
   public:
-    translator(examples::configuration_files const& files, std::optional<std::uint64_t> seed)
+    translator(examples::configuration_files const& files, std::optional<std::uint64_t> seed, bool track_direct)
         : control_{services_, {.seed = examples::ring_seed_of(seed), .hooks = hooks()}}, notes_{configured(files)},
           flows_{examples::table_size(control_.configuration().node()), kubeproxy::secret{seed.value_or(1)}},
-          proxy_{flows_, services_, {.ring_seed = examples::ring_seed_of(seed)}} {}
+          proxy_{flows_, services_, {.ring_seed = examples::ring_seed_of(seed), .track_direct = track_direct}} {}
 
     /// Calls settle(frame, outcome) for each frame, in order, and for those that it took from `spares`.
     template <class Settle>
@@ -312,6 +312,7 @@ struct settings {
     std::optional<std::uint64_t> seed; ///< none: backends as on every node. No client is there to keep a secret from
     examples::capture_point point = examples::capture_point::on_the_way;
     enum class table { none, printed } stats = table::none;
+    bool track_direct = false;
 };
 
 namespace options = boost::program_options;
@@ -333,6 +334,9 @@ namespace options = boost::program_options;
     add("stats", "print packets by verdict, and by service and backend");
     add("seed", options::value<std::uint64_t>()->value_name("N"),
         "repeatable run: the choice of backends and source ports follows from N");
+    add("track-direct",
+        "know connections that go directly to pods, too, so that a client may use one source port for a "
+        "pod and for a service in front of it");
     add("offloads", "the capture was taken on the sending host: complete no checksum that was left to the device, and "
                     "translate packets that the device was to cut into segments");
     add("help", "print this text");
@@ -368,6 +372,7 @@ namespace options = boost::program_options;
     if (found.contains("kubernetes")) s.config.kubernetes = found["kubernetes"].as<std::vector<std::string>>();
     if (found.contains("seed")) s.seed = found["seed"].as<std::uint64_t>();
     if (found.contains("stats")) s.stats = settings::table::printed;
+    s.track_direct = found.contains("track-direct");
     if (found.contains("offloads")) s.point = examples::capture_point::sending_host;
     std::error_code no_such_file;
     if (std::filesystem::is_regular_file(s.write, no_such_file) &&
@@ -396,7 +401,7 @@ void require_known_link(capture_reader const& in) {
 enum exit_status { all_well = 0, bad_capture = 1, bad_usage = 2 };
 
 [[nodiscard]] exit_status translate(settings const& s) {
-    translator nat{s.config, s.seed};
+    translator nat{s.config, s.seed, s.track_direct};
     capture_reader in{s.read};
     require_known_link(in);
     capture_writer out{s.write, nat.written_data_link(in.data_link()), in.precision()};

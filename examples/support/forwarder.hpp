@@ -29,6 +29,7 @@ struct forwarder_settings {
     std::size_t mtu = router_link::default_mtu;
     proxied_addresses answer_for = proxied_addresses::none;
     reverse_path sources = reverse_path::strict;
+    bool track_direct = false;              ///< see kubeproxy::proxy_settings
     std::string capture;                    ///< empty: none
     std::chrono::microseconds busy_poll{0}; ///< how long a worker looks again before it sleeps
 };
@@ -145,6 +146,7 @@ class forwarder {
         auto const mtu = static_cast<std::uint16_t>(longest_mtu(links_));
         for (std::size_t i = 0; i < settings.workers; ++i) {
             packet_path_settings path{.answer_for = settings.answer_for, .sources = settings.sources};
+            path.proxy.track_direct = settings.track_direct;
             path.proxy.share = {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(settings.workers)};
             path.proxy.translation.ipv4_mtu = path.proxy.translation.ipv6_mtu =
                 mtu; // of a link the router knows better

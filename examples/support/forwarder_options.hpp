@@ -58,6 +58,9 @@ inline constexpr char const* forwarder_usage =
     add("reverse-path", options::value<std::string>()->value_name("strict|loose|off"),
         "drop packets that cannot have come from their source (RFC 3704): unless a route back to it leaves by the link "
         "they came in by (strict, the default), or unless there is any (loose)");
+    add("track-direct",
+        "know connections that go directly to pods, too, so that a client may use one source port for a "
+        "pod and for a service in front of it");
     add("answer-services", "answer ARP and neighbour solicitations for the services' addresses, too");
     add("control", options::value<std::string>()->value_name("SOCKET"),
         "a Unix socket: ku lines in, answers out (kuctl, socat)");
@@ -129,6 +132,7 @@ template <class T>
     s.mtu = number_between(found, "mtu", router_link::default_mtu, router_link::least_mtu, router_link::most_mtu);
     s.busy_poll = std::chrono::microseconds{number_between(found, "busy-poll", 0, 0, 1'000'000)};
     s.sources = reverse_path_of(found);
+    s.track_direct = found.contains("track-direct");
     if (found.contains("answer-services")) s.answer_for = proxied_addresses::services;
     s.capture = option_or<std::string>(found, "capture", {});
     return s;

@@ -242,11 +242,13 @@ TEST(rewrite, incremental_is_full) {
         auto const from = static_cast<unsigned>(random() % 65536), to = static_cast<unsigned>(random() % 65536);
         unsigned const protocol = std::array{6u, 17u, 33u, 132u, 136u}[random() % 5];
         auto const message =
-            protocol == 6     ? seed::tcp(data, 0x10, from, to)
-            : protocol == 17  ? seed::udp(data, from, to)
-            : protocol == 33  ? seed::dccp(data, from, to)
-            : protocol == 136 ? seed::udp_lite(data, std::array{0u, 8u, 9u}[random() % 3] % (9 + data.size()), from, to)
-                              : seed::sctp(data, from, to);
+            protocol == 6    ? seed::tcp(data, 0x10, from, to)
+            : protocol == 17 ? seed::udp(data, from, to)
+            : protocol == 33 ? seed::dccp(data, from, to)
+            : protocol == 136
+                ? seed::udp_lite(data, std::array{0u, 8u, 9u}[random() % 3] % (9 + static_cast<unsigned>(data.size())),
+                                 from, to)
+                : seed::sctp(data, from, to);
         auto const check = [&]<ip_version V>(auto const& address) {
             auto bytes =
                 bytes_of({.source = address(), .destination = address(), .protocol = protocol, .message = message});

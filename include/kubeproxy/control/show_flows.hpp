@@ -103,6 +103,7 @@ static_assert(name(flow_state::tcp_closed) == "closed" && name(flow_state::udp_r
 namespace detail {
 
 [[nodiscard]] inline std::string name_of_service(snapshot const* services, std::size_t place) {
+    if (place == no_service) return "direct"; // proxy_settings::track_direct
     if (services == nullptr || place >= services->service_count()) return "gone";
     auto const& name = services->service_at(static_cast<std::uint32_t>(place)).name;
     return name ? *name : "gone";

@@ -41,6 +41,7 @@ class bind_stage {
     /// Not inlined: what follows track is mostly rewrite, and that has all registers.
     template <ip_version V>
     [[gnu::noinline]] next<V> operator()(chosen<P, V>& c) noexcept {
+        if (c.card->choice.service == no_service) return bind_direct(*c.card);
         auto const& service = services().service_at(c.card->choice.service);
         return service.pod_version == ipv6::number ? bind<ipv6>(c) : bind<ipv4>(c);
     }
@@ -74,6 +75,17 @@ class bind_stage {
             if (why != drop_reason::none) return card.drop(why);
         }
         return enter<To>(card);
+    }
+
+    /// A connection that no service translates. What cannot have a flow passes, as it would if it were none of ours.
+    template <ip_version V>
+    next<V> bind_direct(packet_card<P, V>& card) noexcept {
+        auto& after = card.template becomes<V>();
+        after = card.key;
+        bool const is_refused =
+            detail::refusal_of(card.headers, after, transport_checksum_of(*card.packet)) != drop_reason::none;
+        bool const has_flow = !is_refused && detail::may_open_flow(card) && new_flows_.allow(burst_->clock);
+        return has_flow ? enter<V>(card) : card.settle(verdict::pass());
     }
 
     /// A source of this node's for the flow, with a port that its replies are told by.
@@ -147,16 +159,17 @@ class bind_stage {
     [[nodiscard]] insert_result insert(packet_card<P, From> const& card, tuple<To> const& after,
                                        std::uint64_t reply_hash) noexcept {
         auto const& so_far = *card.result;
+        bool const has_backend = so_far.backend != no_backend;
         auto const state = initial_state(card.key.protocol, event_of(card.headers));
-        return flows_->insert_unknown(hashed_tuple<From>{words_of(card.key), card.hash},
-                                      hashed_tuple<To>{mirrored(words_of(after)), reply_hash},
-                                      {.service = so_far.service,
-                                       .backend = so_far.backend,
-                                       .generation = services().status_of(so_far.backend).generation,
-                                       .state = state,
-                                       .flags = so_far.masqueraded ? flow_flag::masqueraded : std::uint8_t{0},
-                                       .timeout = timeout_of(state, services().lifetimes_of(so_far.service))},
-                                      burst_->now);
+        return flows_->insert_unknown(
+            hashed_tuple<From>{words_of(card.key), card.hash}, hashed_tuple<To>{mirrored(words_of(after)), reply_hash},
+            {.service = so_far.service,
+             .backend = so_far.backend,
+             .generation = has_backend ? services().status_of(so_far.backend).generation : std::uint16_t{0},
+             .state = state,
+             .flags = so_far.masqueraded ? flow_flag::masqueraded : std::uint8_t{0},
+             .timeout = timeout_of(state, services().lifetimes_of(so_far.service))},
+            burst_->now);
     }
 
     /// The ring alone tells where the packet goes, as long as its source may stay.

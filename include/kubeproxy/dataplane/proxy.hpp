@@ -32,6 +32,10 @@ struct proxy_settings {
     translation_settings translation{};
     fragment_settings fragments{};
     answer_settings answers{};
+    /// Connections that go directly to addresses of backends get flows, too, so that a client may use one source port
+    /// for a pod and for a service in front of it: the later connection gets another. Off, replies to both belong to
+    /// the service's. They take room in the flow table, as every flow does.
+    bool track_direct = false;
     std::size_t affinity_clients = 16384;  ///< remembered for session affinity, where the worker has its own memory
     rate_limit new_flows{.per_second = 0}; ///< beyond it flows are not entered; 0: no limit
     std::size_t sweep_per_burst = 16;      ///< flow records looked at for expiry with a burst, at most
@@ -84,7 +88,7 @@ class proxy {
                 locate_stage<P, Table>{flows},
                 foresee_stage<P, Table, affinity_type>{flows, burst_, settings.ring_seed},
                 track_stage<P, Table>{flows, burst_},
-                select_stage<P, affinity_type>{burst_, settings.ring_seed, clients},
+                select_stage<P, affinity_type>{burst_, settings.ring_seed, clients, settings.track_direct},
                 bind_stage<P, Table>{
                     flows, burst_, {flows.key().derive(secret_use::source_ports), settings.share, settings.new_flows}},
                 rewrite_stage<P>{burst_,

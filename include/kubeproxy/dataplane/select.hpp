@@ -8,7 +8,7 @@
 
 namespace kubeproxy::inline v0_2 {
 
-/// A packet of no known flow, and the backend that it goes to.
+/// A packet of no known flow, and the backend that it goes to. Without a service it goes there by itself.
 template <packet_buffer P, ip_version V>
 struct chosen {
     packet_card<P, V>* card;
@@ -18,8 +18,9 @@ struct chosen {
 template <packet_buffer P, class Affinity>
 class select_stage {
   public:
-    select_stage(burst_context const& burst, std::uint64_t ring_seed, Affinity& clients) noexcept
-        : burst_{&burst}, by_{ring_entry_hash{ring_seed}, &clients} {}
+    select_stage(burst_context const& burst, std::uint64_t ring_seed, Affinity& clients,
+                 bool tracks_direct = false) noexcept
+        : burst_{&burst}, by_{ring_entry_hash{ring_seed}, &clients}, tracks_direct_{tracks_direct} {}
 
     template <ip_version V>
     using next = step<chosen<P, V>, refused<P, V>, routed<P, V, V>, routed<P, V, typename V::other>>;
@@ -30,7 +31,10 @@ class select_stage {
         if (burst_->services == nullptr) return card.settle(verdict::pass());
         if (!card.is_chosen) choose(card);
         auto const& choice = card.choice;
-        if (choice.what == selection::decision::not_ours) return map_return(card);
+        if (choice.what == selection::decision::not_ours) {
+            if (goes_to_backend(card)) return chosen<P, V>{&card};
+            return map_return(card);
+        }
         card.result->service = choice.service;
         if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
         switch (choice.what) {
@@ -67,6 +71,14 @@ class select_stage {
             by_.remember(services, service, choice.backend, card.key);
     }
 
+    /// A connection to a backend's own address, where the host wants its flows, too.
+    template <ip_version V>
+    [[nodiscard]] bool goes_to_backend(packet_card<P, V> const& card) const noexcept {
+        if (!tracks_direct_ || card.headers.what == content::icmp_error) return false;
+        return card.headers.flaw == drop_reason::none &&
+               burst_->services->backend_addresses.template contains_address<V>(card.key.destination);
+    }
+
     /// A reply whose flow nobody knows, where the host wants it mapped all the same and its backend has one door.
     template <ip_version V>
     next<V> map_return(packet_card<P, V>& card) const noexcept {
@@ -101,6 +113,7 @@ class select_stage {
 
     burst_context const* burst_;
     selector<Affinity> by_;
+    bool tracks_direct_;
 };
 
 } // namespace kubeproxy::inline v0_2

@@ -120,7 +120,8 @@ class track_stage {
             flows_->erase(flow);
             return unknown<P, V>{&card};
         }
-        bool const has_its_service = at.what == flow_standing::current && at.service == record.body.service;
+        bool const has_its_service =
+            at.what == flow_standing::current && at.service == record.body.service && backend != no_backend;
         if (has_its_service) record.body.generation.store(burst_->services->status_of(backend).generation);
         auto const relation =
             flow.direction() == flow_direction::original ? flow_relation::original : flow_relation::reply;

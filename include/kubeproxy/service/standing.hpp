@@ -39,6 +39,14 @@ template <ip_version V>
     return b.port == 0 || !has_ports(translated.protocol) || b.port == translated.destination_port;
 }
 
+/// Of a connection that goes to a pod by itself, whatever becomes of the services that the pod is a backend of.
+template <ip_version V>
+[[nodiscard]] standing_result standing_of_direct(snapshot const& services, tuple<V> const& original) noexcept {
+    auto const* front =
+        services.frontends<V>().find(original.destination, original.destination_port, original.protocol);
+    return {front == nullptr ? flow_standing::current : flow_standing::moved, no_service, no_backend};
+}
+
 } // namespace detail
 
 /// For a flow whose backend is_current() does not confirm: looks up what its first packet would meet today.
@@ -46,6 +54,7 @@ template <ip_version O, ip_version T>
 [[nodiscard]] standing_result standing_of(snapshot const& services, tuple<O> const& original,
                                           tuple<T> const& translated, std::uint32_t backend,
                                           std::uint16_t generation) noexcept {
+    if (backend == no_backend) return detail::standing_of_direct(services, original);
     if (backend >= services.backend_count()) return {};
     auto const& its_backend = services.backend_at(backend);
     auto const status = services.status_of(backend);

@@ -151,7 +151,7 @@ INSTANTIATE_TEST_SUITE_P(
                     silent_case{"a_probe_falls_into_a_window", "90.0.0.1", "", "10.0.0.1", "198.51.100.9",
                                 0x5555'5555u - 9, 0x5555'5550u},
                     silent_case{"numbers_wrap_round", "90.0.0.1", "", "10.0.0.1", "198.51.100.9", 0xffff'fff0u, 5}),
-    [](auto const& info) { return std::string{info.param.name}; });
+    [](auto const& one) { return std::string{one.param.name}; });
 
 } // namespace
 } // namespace kubeproxy::silent_connections_tests

@@ -117,11 +117,12 @@ class forwarder {
         auto result = control_.apply(lines);
         if (!result.ok()) return result;
         ports_.map_returns(control_.configuration().node().interfaces);
-        auto& domain = services_.quiescence();
-        auto const since = domain.advance();
-        while (!domain.has_passed(since)) std::this_thread::yield(); // a burst, some microseconds
-        control_.collect();
+        free_replaced_services();
         return result;
+    }
+    /// Ends the endpoints whose drain time is over. To be called several times a second, by the thread that executes.
+    void tick() {
+        if (control_.tick(now())) free_replaced_services();
     }
     [[nodiscard]] examples::configuration_notes const& notes() const noexcept { return notes_; }
     [[nodiscard]] std::span<std::unique_ptr<worker> const> workers() const noexcept { return workers_; }
@@ -177,6 +178,14 @@ class forwarder {
 
     /// The time by which flows are judged. Of packets with times of their own the first worker saw the latest.
     [[nodiscard]] std::chrono::nanoseconds now() const noexcept { return workers_.front()->clock().now(); }
+
+    /// When it returns no packet is treated by what was before.
+    void free_replaced_services() {
+        auto& domain = services_.quiescence();
+        auto const since = domain.advance();
+        while (!domain.has_passed(since)) std::this_thread::yield(); // a burst, some microseconds
+        control_.collect();
+    }
 
     [[nodiscard]] kubeproxy::controller_hooks hooks() {
         return {.flows =

@@ -224,7 +224,7 @@ TEST_P(removed_reset, both_ends_are_told) {
 
 INSTANTIATE_TEST_SUITE_P(endpoint_lives, removed_reset,
                          testing::Values(first_to_speak{"the_client", true}, first_to_speak{"the_backend", false}),
-                         [](auto const& info) { return std::string{info.param.name}; });
+                         [](auto const& one) { return std::string{one.param.name}; });
 
 TEST(endpoint_lives, removed_keep_takes_the_setting_back) {
     cluster c{"TCP"};
@@ -290,7 +290,7 @@ INSTANTIATE_TEST_SUITE_P(
                     move_case{"and_back_again",
                               first_service + "ku vip 91.0.0.0/8 port 80\nku pod 91.0.0.0/8 10.0.0.3\n",
                               "ku vip 90.0.1.0/24 port 80\nku pod 90.0.1.0/24 10.0.0.2\n", "90.0.1.1", "10.0.0.2"}),
-    [](auto const& info) { return std::string{info.param.name}; });
+    [](auto const& one) { return std::string{one.param.name}; });
 
 // core/v1 ServiceSpec: LoadBalancer addresses, external IPs and node ports may be taken from a Service while it stays.
 TEST(endpoint_lives, udp_leaves_an_external_address_that_the_service_gave_up) {

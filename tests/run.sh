@@ -26,7 +26,7 @@ packages=(g++ cmake ninja-build python3 python3-scapy libboost1.81-dev libboost-
     iproute2 iputils-ping iputils-tracepath traceroute curl iperf3 socat bind9-dnsutils prometheus) # for e2e
 # Upstream's package of kubectl and Debian's hold the same file, so neither can be installed beside the other.
 command -v kubectl >/dev/null || packages+=(kubernetes-client)
-[ $quick = yes ] || packages+=(clang libclang-rt-14-dev clang-format clang-tidy util-linux)
+[ $quick = yes ] || packages+=(clang libclang-rt-14-dev clang-format clang-tidy util-linux clang-16 clang-19)
 require "${packages[@]}" || { echo "the packages could not be installed" >&2; exit 1; }
 
 # check NAME COMMAND...: one check, shown whole only when it fails.
@@ -95,8 +95,22 @@ stage() {
 # ThreadSanitizer of g++ 12 does not start where the kernel randomises addresses by more than 28 bits.
 personality=()
 
+# Debian's versions of libc++ exclude each other, and only their headers are needed: unpacked, not installed.
+unpack_libcxx() ( # in a shell of its own, for its folder
+    mkdir -p "$build/libc++" && cd "$build/libc++" || return
+    for version in 16 19; do
+        [ -e usr/lib/llvm-$version/include/c++/v1/version ] && continue
+        apt-get -qq download libc++-$version-dev && dpkg -x libc++-$version-dev_*.deb . || return
+    done
+)
+
 main() {
-    check main.build configure_and_build main -D CMAKE_CXX_COMPILER=g++ && ctest_in main
+    local options=()
+    if [ $quick = no ] && command -v dpkg >/dev/null; then
+        check libc++ unpack_libcxx
+        options=(-D KUBEPROXY_LIBCXX_ROOT="$build/libc++")
+    fi
+    check main.build configure_and_build main -D CMAKE_CXX_COMPILER=g++ "${options[@]}" && ctest_in main
 }
 
 clang_with_sanitizers() {

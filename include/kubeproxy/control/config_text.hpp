@@ -111,14 +111,14 @@ namespace detail {
 /// What `ku` lines made, as lines that make it again; the rest is named in comments. O(services and pods)
 [[nodiscard]] inline std::string config_text(valid_configuration const& configuration) {
     std::map<ip_prefix, std::size_t> services_of_prefix;
-    std::vector<service_configuration const*> services;
+    std::vector<service_configuration const*> services, narrowed;
     for (auto const& service : configuration.services()) {
         if (service == nullptr || !is_ku_vip(*service)) continue;
-        services.push_back(service.get());
+        bool const is_any = service->ports.front().protocol == service_protocol::any;
+        (is_any ? services : narrowed).push_back(service.get());
         ++services_of_prefix[service->addresses.front().where];
     }
-    std::stable_partition(services.begin(), services.end(),
-                          [](auto const* service) { return service->ports.front().protocol == service_protocol::any; });
+    services.insert(services.end(), narrowed.begin(), narrowed.end());
     auto text = detail::conf_line(configuration.node());
     for (auto const* service : services) {
         bool const is_alone = services_of_prefix[service->addresses.front().where] == 1;

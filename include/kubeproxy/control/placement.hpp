@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <span>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -71,7 +72,9 @@ class placement {
         std::uint32_t service;
         ipv6::address address;
         std::uint16_t port;
-        [[nodiscard]] friend auto operator<=>(endpoint_key const&, endpoint_key const&) = default;
+        [[nodiscard]] friend bool operator<(endpoint_key const& a, endpoint_key const& b) noexcept {
+            return std::tie(a.service, a.address, a.port) < std::tie(b.service, b.address, b.port);
+        }
     };
 
     [[nodiscard]] std::uint32_t place_for(target const& t, std::uint32_t service);

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -20,7 +20,9 @@ struct endpoint_topology {
     std::vector<std::string> for_nodes{}; ///< hints.forNodes
 
     [[nodiscard]] friend bool operator==(endpoint_topology const&, endpoint_topology const&) = default;
-    [[nodiscard]] friend auto operator<=>(endpoint_topology const&, endpoint_topology const&) = default;
+    [[nodiscard]] friend bool operator<(endpoint_topology const& a, endpoint_topology const& b) noexcept {
+        return std::tie(a.node, a.for_zones, a.for_nodes) < std::tie(b.node, b.for_zones, b.for_nodes);
+    }
 };
 
 /// A topology that endpoints share, in eight bytes; std::shared_ptr takes sixteen, and a cluster has 100,000 endpoints.
@@ -56,9 +58,7 @@ class shared_topology {
     [[nodiscard]] friend bool operator==(shared_topology const& a, shared_topology const& b) noexcept {
         return a.shared_ == b.shared_ || *a == *b;
     }
-    [[nodiscard]] friend auto operator<=>(shared_topology const& a, shared_topology const& b) noexcept {
-        return *a <=> *b;
-    }
+    [[nodiscard]] friend bool operator<(shared_topology const& a, shared_topology const& b) noexcept { return *a < *b; }
 
   private:
     struct counted {

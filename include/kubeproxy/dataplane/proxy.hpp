@@ -227,7 +227,8 @@ class proxy {
         if (passed != 0) {
             swept_to_ = burst_.now;
             auto const most = std::uint64_t{flows_->positions()};
-            unswept_ = std::min(most, unswept_ + most * passed / sweep_pass.count() + 1);
+            auto const pass = static_cast<std::uint64_t>(sweep_pass.count());
+            unswept_ = std::min(most, unswept_ + most * passed / pass + 1);
         }
         auto const share = std::min<std::uint64_t>(unswept_, sweep_per_burst_);
         if (share == 0) return;

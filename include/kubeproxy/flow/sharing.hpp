@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <thread>
@@ -73,24 +72,23 @@ struct single_worker {
 struct shared_workers {
     static constexpr bool is_shared = true;
 
-    /// A std::atomic_ref on a plain word, so that zeroed memory is an array of cells without touching it.
+    /// A plain word that is accessed atomically, so that zeroed memory is an array of cells without touching it.
+    /// By the compiler's functions: std::atomic_ref does the same, but libc++ has it only since version 19.
     template <std::unsigned_integral T>
     class cell {
       public:
-        [[nodiscard]] T load() const noexcept { return ref().load(std::memory_order_relaxed); }
-        [[nodiscard]] T load_acquire() const noexcept { return ref().load(std::memory_order_acquire); }
-        void store(T value) noexcept { ref().store(value, std::memory_order_relaxed); }
-        void store_release(T value) noexcept { ref().store(value, std::memory_order_release); }
+        [[nodiscard]] T load() const noexcept { return __atomic_load_n(&value_, __ATOMIC_RELAXED); }
+        [[nodiscard]] T load_acquire() const noexcept { return __atomic_load_n(&value_, __ATOMIC_ACQUIRE); }
+        void store(T value) noexcept { __atomic_store_n(&value_, value, __ATOMIC_RELAXED); }
+        void store_release(T value) noexcept { __atomic_store_n(&value_, value, __ATOMIC_RELEASE); }
         bool replace(T expected, T desired) noexcept {
-            return ref().compare_exchange_strong(expected, desired, std::memory_order_acq_rel,
-                                                 std::memory_order_relaxed);
+            return __atomic_compare_exchange_n(&value_, &expected, desired, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
         }
-        T exchange(T value) noexcept { return ref().exchange(value, std::memory_order_acq_rel); }
-        T add(T more) noexcept { return ref().fetch_add(more, std::memory_order_relaxed); }
+        T exchange(T value) noexcept { return __atomic_exchange_n(&value_, value, __ATOMIC_ACQ_REL); }
+        T add(T more) noexcept { return __atomic_fetch_add(&value_, more, __ATOMIC_RELAXED); }
 
       private:
-        [[nodiscard]] std::atomic_ref<T> ref() const noexcept { return std::atomic_ref<T>{value_}; }
-        alignas(std::atomic_ref<T>::required_alignment) mutable T value_; // mutable: a load is through atomic_ref too
+        alignas(sizeof(T)) T value_;
     };
 
     class lock {

@@ -8,6 +8,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
 #include <type_traits>
 
 namespace kubeproxy::inline v0_2 {
@@ -101,9 +102,8 @@ struct prefix {
         for (std::size_t i = 0; i < x.size(); ++i) difference |= x[i] ^ y[i];
         return difference == 0;
     }
-    [[nodiscard]] friend constexpr std::strong_ordering operator<=>(prefix const& a, prefix const& b) noexcept {
-        auto const by_address = a.address <=> b.address;
-        return by_address == std::strong_ordering::equal ? a.length <=> b.length : by_address;
+    [[nodiscard]] friend constexpr auto operator<=>(prefix const& a, prefix const& b) noexcept {
+        return std::tie(a.address, a.length) <=> std::tie(b.address, b.length);
     }
 };
 

@@ -176,7 +176,9 @@ TEST_F(served_http, idle_connections_of_many_addresses_give_way_to_a_new_one) {
     for (int i = 0; i < 200; ++i) {
         idle.push_back(connected(context, port_,
                                  i % 2 == 0 ? "" : "GET / HTTP/1.1\r\nX: ", "127.0.1." + std::to_string(1 + i % 50)));
-        if (i % 40 == 39) EXPECT_TRUE(say(ask_health).ends_with("ok\n")) << i;
+        if (i % 40 == 39) {
+            EXPECT_TRUE(say(ask_health).ends_with("ok\n")) << i;
+        }
     }
     EXPECT_TRUE(is_closed(idle[0]));
     EXPECT_FALSE(is_closed(idle.back()));

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 # The rules, from the design: verdict <- wire <- flow <- {service, nat} <- dataplane; control beside them.
-# A header includes only its own folder and what stands here: a folder, or one header of it.
+# A header includes only its own folder, version.hpp and what stands here: a folder, or one header of it.
 MAY_INCLUDE = {
     "verdict.hpp": [],
     "version.hpp": [],
@@ -35,7 +35,7 @@ MAY_INCLUDE = {
         "service/publication.hpp",
         "service/counters.hpp",
     ],
-    "kubeproxy.hpp": ["verdict.hpp", "version.hpp", "wire", "flow", "service", "nat", "dataplane"],
+    "kubeproxy.hpp": ["verdict.hpp", "wire", "flow", "service", "nat", "dataplane"],
 }
 # Opt-in: nothing else brings these, they need a Boost library.
 OPT_IN = re.compile(r"control/kubernetes(_\w+)?\.hpp")
@@ -52,7 +52,7 @@ CASTS_IN = "wire/bytes.hpp"
 UMBRELLA = "kubeproxy.hpp"
 MOST_LINES = 300
 # The version stands in macros, for a program that asks with #if; there is no other macro of ours.
-MACROS_IN = "version.hpp"
+VERSION_HEADER = "version.hpp"
 MACROS = ["KUBEPROXY_VERSION_MAJOR", "KUBEPROXY_VERSION_MINOR", "KUBEPROXY_VERSION_PATCH"]
 MACRO = re.compile(r"^[ \t]*#[ \t]*(?:define|undef)[ \t]+(\w+)[^\n]*", re.MULTILINE)
 NAMESPACE = re.compile(r"\bnamespace\s+(kubeproxy\b[^{;=]*?)\s*[{;=]")
@@ -75,14 +75,19 @@ def own_includes(text: str) -> list[str]:
 
 def include_breaches(header: str, text: str, headers: set[str]) -> list[str]:
     found = []
-    for quote, name in INCLUDE.findall(text):
+    includes = INCLUDE.findall(text)
+    if header != VERSION_HEADER and not (includes and includes[0][1].startswith("kubeproxy/")):
+        found.append(f"includes no header of ours first: {VERSION_HEADER} at least, which demands C++20")
+    for quote, name in includes:
         if name.startswith("kubeproxy/"):
             other = name.removeprefix("kubeproxy/")
             if quote != '"':
                 found.append(f"includes <{name}>: ours are written in quotes")
             if other not in headers:
                 found.append(f"includes {name}, which does not exist")
-            elif folder_of(other) != folder_of(header) and not allowed(other, MAY_INCLUDE[folder_of(header)]):
+            elif folder_of(other) not in (folder_of(header), VERSION_HEADER) and not allowed(
+                other, MAY_INCLUDE[folder_of(header)]
+            ):
                 found.append(f"must not include {name}")
             if OPT_IN.fullmatch(other) and not OPT_IN.fullmatch(header):
                 found.append(f"must not include {name}, which is opt-in")
@@ -107,7 +112,7 @@ def abi_namespace(version: str) -> str:
 def name_breaches(header: str, bare: str, abi: str) -> list[str]:
     found = []
     for macro in MACRO.findall(bare):
-        if header != MACROS_IN or macro not in MACROS:
+        if header != VERSION_HEADER or macro not in MACROS:
             found.append(f"defines {macro}, which is no macro that the library promises")
     opened = [" ".join(name.split()) for name in NAMESPACE.findall(bare)]
     found += [f"opens namespace {name}, not {abi}" for name in opened if name.removesuffix("::detail") != abi]
@@ -154,7 +159,7 @@ def check(include_dir: Path) -> list[str]:
     texts = {path.relative_to(root).as_posix(): path.read_text() for path in sorted(root.rglob("*.hpp"))}
     if not texts:
         return [f"{root} holds no header"]
-    abi = abi_namespace(texts.get(MACROS_IN, ""))
+    abi = abi_namespace(texts.get(VERSION_HEADER, ""))
     found = cycles(texts)
     for header, text in texts.items():
         found += [f"{header}: {breach}" for breach in breaches_of(header, text, set(texts), abi)]
@@ -165,18 +170,19 @@ VERSION = """#define KUBEPROXY_VERSION_MAJOR 1
 #define KUBEPROXY_VERSION_MINOR 7
 #define KUBEPROXY_VERSION_PATCH 3"""
 NOTHING = "namespace kubeproxy::inline v1_7 {}"  # stands in each header of the trees that opens no namespace
+INCLUDE_VERSION = '#include "kubeproxy/version.hpp"'
 GOOD_TREE = {
     "version.hpp": VERSION,
-    "verdict.hpp": "",
-    "wire/bytes.hpp": "#include <boost/endian/conversion.hpp>\nauto p = reinterpret_cast<char*>(q);",
+    "verdict.hpp": INCLUDE_VERSION,
+    "wire/bytes.hpp": f"{INCLUDE_VERSION}\n#include <boost/endian/conversion.hpp>\nauto p = reinterpret_cast<int*>(q);",
     "wire/address.hpp": '#include "kubeproxy/verdict.hpp"',
     "flow/table.hpp": '#include "kubeproxy/wire/address.hpp"\n// no reinterpret_cast here\nauto s = "memcpy(";',
-    "service/maglev.hpp": "namespace  kubeproxy::inline v1_7::detail {}\nnamespace std {}",
+    "service/maglev.hpp": f"{INCLUDE_VERSION}\nnamespace  kubeproxy::inline v1_7::detail {{}}\nnamespace std {{}}",
     "service/snapshot.hpp": '#include "kubeproxy/flow/table.hpp"\n#include "kubeproxy/service/maglev.hpp"',
     "nat/rewrite.hpp": '#include "kubeproxy/flow/table.hpp"',
     "dataplane/proxy.hpp": '#include "kubeproxy/nat/rewrite.hpp"\n#include "kubeproxy/service/snapshot.hpp"',
-    "control/kubernetes.hpp": '#include <boost/json.hpp>\n#include "kubeproxy/service/snapshot.hpp"',
-    "control/kubernetes_node.hpp": '#include <boost/json.hpp>\n#include "kubeproxy/control/kubernetes.hpp"',
+    "control/kubernetes.hpp": '#include "kubeproxy/service/snapshot.hpp"\n#include <boost/json.hpp>',
+    "control/kubernetes_node.hpp": '#include "kubeproxy/control/kubernetes.hpp"\n#include <boost/json.hpp>',
     "control/config.hpp": '#include "kubeproxy/wire/address.hpp"\n#include <string>',
     "kubeproxy.hpp": '#include "kubeproxy/version.hpp"\n#include "kubeproxy/dataplane/proxy.hpp" // the core',
 }
@@ -193,6 +199,8 @@ BAD_HEADERS = [
     ("flow/table.hpp", "#include <boost/endian/conversion.hpp>", "must not include boost/endian/conversion.hpp"),
     ("control/config.hpp", "#include <boost/json.hpp>", "must not include boost/json.hpp"),
     ("control/config.hpp", "#include <boost/asio/ip/address.hpp>", "must not include boost/asio/ip/address.hpp"),
+    ("wire/address.hpp", "", "includes no header of ours first"),
+    ("wire/address.hpp", f"#include <array>\n{INCLUDE_VERSION}", "includes no header of ours first"),
     ("wire/address.hpp", "#include <arpa/inet.h>", "a system's network header"),
     ("wire/address.hpp", "#include <kubeproxy/verdict.hpp>", "in quotes"),
     ("wire/address.hpp", '#include "bytes.hpp"', "from kubeproxy/ on"),

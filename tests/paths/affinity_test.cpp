@@ -96,7 +96,9 @@ TEST(affinity_paths, one_port_never_changes_what_another_remembers) {
     bool differed = false;
     for (unsigned client = 1; client <= 40; ++client) {
         auto const first = s.connect(client, 8545), second = s.connect(client, 8546);
-        if (first.address == "10.244.0.2") EXPECT_EQ(second.address, "10.244.0.2") << "it has the pod, too";
+        if (first.address == "10.244.0.2") {
+            EXPECT_EQ(second.address, "10.244.0.2") << "it has the pod, too";
+        }
         differed = differed || first.address != second.address;
         EXPECT_EQ(s.connect(client, 8545), first) << client;
         EXPECT_EQ(s.connect(client, 8546), second) << client;

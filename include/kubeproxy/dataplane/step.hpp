@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kubeproxy/version.hpp"
+
 #include <bit>
 #include <concepts>
 #include <cstddef>

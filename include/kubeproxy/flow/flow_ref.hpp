@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kubeproxy/version.hpp"
+
 #include <cassert>
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kubeproxy/version.hpp"
+
 #include <exception>
 
 namespace kubeproxy::inline v0_2 {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kubeproxy/version.hpp"
+
 #include <concepts>
 #include <cstdint>
 #include <thread>

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kubeproxy/version.hpp"
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kubeproxy/version.hpp"
+
 #include <boost/endian/conversion.hpp>
 
 #include <algorithm>

@@ -3,6 +3,7 @@
 #include "kubeproxy/flow/tuple_words.hpp"
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -93,7 +94,8 @@ using fastest_mixing = aes_mixing;
 using fastest_mixing = multiply_mixing;
 #endif
 
-/// A hash of tuples of either version, keyed by a seed that clients must not learn.
+/// A hash of tuples of either version, keyed by a seed that clients must not learn. It does not depend on the machine's
+/// byte order.
 ///
 /// The way of mixing is part of the type, so that translation units compiled for different machines do
 /// not share a table by mistake.
@@ -104,13 +106,16 @@ class basic_flow_hash {
 
     template <ip_version V>
     [[nodiscard, gnu::always_inline]] constexpr std::uint64_t operator()(tuple<V> const& t) const noexcept {
-        return Mixing::mix(words_of(t), secrets_);
+        return (*this)(words_of(t));
     }
     /// The same of a tuple in registers.
     template <std::size_t Words>
     [[nodiscard, gnu::always_inline]] constexpr std::uint64_t
     operator()(std::array<std::uint64_t, Words> const& tuple) const noexcept {
-        return Mixing::mix(tuple, secrets_);
+        if constexpr (std::endian::native == std::endian::little)
+            return Mixing::mix(tuple, secrets_);
+        else
+            return Mixing::mix(detail::little_endian_words(tuple), secrets_);
     }
 
   private:

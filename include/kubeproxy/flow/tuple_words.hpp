@@ -26,6 +26,19 @@ template <ip_version V>
 }
 
 namespace detail {
+/// The words of a tuple as a big-endian machine has them, turned into those that a little-endian one has: hashes are
+/// made of these, for nodes of both kinds must agree on them.
+template <std::size_t Words>
+[[nodiscard, gnu::always_inline]] constexpr std::array<std::uint64_t, Words>
+little_endian_words(std::array<std::uint64_t, Words> words) noexcept {
+    for (std::size_t i = 0; i + 1 < Words; ++i) words[i] = reversed_bytes(words[i]);
+    // The ports are numbers, and the protocol is the first byte behind them.
+    auto const ports = std::rotl(static_cast<std::uint32_t>(words.back() >> 32), 16);
+    auto const protocol = reversed_bytes(static_cast<std::uint32_t>(words.back()));
+    words.back() = ports | std::uint64_t{protocol} << 32;
+    return words;
+}
+
 /// The last word, with the two ports exchanged.
 [[nodiscard, gnu::always_inline]] constexpr std::uint64_t with_ports_exchanged(std::uint64_t word) noexcept {
     constexpr int shift = std::endian::native == std::endian::little ? 0 : 32;

@@ -36,6 +36,12 @@ inline void store_be(mutable_byte_span bytes, std::size_t offset, T value) noexc
     boost::endian::endian_store<T, sizeof(T), boost::endian::order::big>(field, value);
 }
 
+/// The value whose bytes in memory are those of `value` in the opposite order.
+template <std::unsigned_integral T>
+[[nodiscard]] constexpr T reversed_bytes(T value) noexcept {
+    return boost::endian::endian_reverse(value);
+}
+
 /// The object whose representation stands at `offset`: addresses, tuples.
 /// \pre offset + sizeof(T) <= bytes.size()
 template <class T>

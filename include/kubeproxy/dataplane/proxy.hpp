@@ -108,12 +108,10 @@ class proxy {
     /// start; it should not go back
     template <std::invocable<P&, outcome const&> Settle, spare_source<P> Spare = no_spares>
     void process(std::span<P> packets, std::chrono::nanoseconds now, Settle&& settle, Spare&& spare = {}) {
-        auto const milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now);
         bool const can_spare = !std::same_as<std::remove_cvref_t<Spare>, no_spares>;
         while (!packets.empty()) {
             auto const burst = packets.first(std::min(packets.size(), burst_size));
-            burst_ = {
-                .services = services_.enter(), .clock = now, .now = flow_time{milliseconds}, .can_spare = can_spare};
+            burst_ = context_of(services_.enter(), now, can_spare);
             outcomes_ = nothing_yet;
             path_.run(burst.size(), [&](std::size_t i) { return frame_of(burst[i], i); });
             finish(burst, settle, spare);
@@ -152,6 +150,14 @@ class proxy {
         own_clients_ = std::move(clients);
     }
 
+    [[nodiscard]] static burst_context context_of(snapshot const* services, std::chrono::nanoseconds now,
+                                                  bool can_spare) noexcept {
+        return {.services = services,
+                .backends = services != nullptr ? std::span{services->status} : std::span<backend_status const>{},
+                .clock = now,
+                .now = flow_time{std::chrono::duration_cast<std::chrono::milliseconds>(now)},
+                .can_spare = can_spare};
+    }
     [[nodiscard]] frame<P> frame_of(P& packet, std::size_t i) noexcept {
         return {&packet, &outcomes_[i], &cards4_[i], &cards6_[i]};
     }

@@ -84,25 +84,28 @@ class track_stage {
     [[gnu::always_inline]] next<V> enter(packet_card<P, V>& card, flow_ref flow, Record& record) const noexcept {
         auto const event = event_of(card.headers);
         auto const& body = record.body;
-        bool const starts_anew = is_opening(event) && is_over(body.state()) && detail::may_change_state(card);
-        if (body.is_expired(burst_->now) || starts_anew) [[unlikely]] {
-            flows_->erase(flow);
-            return unknown<P, V>{&card};
-        }
+        if (body.is_expired(burst_->now)) [[unlikely]]
+            return end(card, flow);
+        if (is_opening(event)) [[unlikely]]
+            if (is_over(body.state()) && detail::may_change_state(card)) return end(card, flow);
         auto const service = body.service, backend = body.backend.load();
         auto const relation =
             flow.direction() == flow_direction::original ? flow_relation::original : flow_relation::reply;
         *card.result = {
             .relation = relation, .masqueraded = body.is_masqueraded(), .service = service, .backend = backend};
-        bool const is_current =
-            burst_->services != nullptr && burst_->services->is_current(backend, body.generation.load());
-        if (!is_current) [[unlikely]]
+        if (!burst_->is_current(backend, body.generation.load())) [[unlikely]]
             return off_course(card, flow, record, event);
         if (card.headers.flaw != drop_reason::none) [[unlikely]]
             return card.drop(card.headers.flaw);
         if constexpr (requires { record.template leaves_as<ipv6>(flow.direction()); })
             if (record.is_ipv6(opposite(flow.direction()))) return follow<V, ipv6>(card, flow, record, event);
         return follow<V, ipv4>(card, flow, record, event);
+    }
+
+    template <ip_version V>
+    [[gnu::noinline]] unknown<P, V> end(packet_card<P, V>& card, flow_ref flow) const noexcept {
+        flows_->erase(flow);
+        return {&card};
     }
 
     /// The backend's place in the snapshot has another generation than the flow's: finds out why, and what that means.

@@ -155,7 +155,9 @@ class basic_flow_table {
         record.add_bytes(d, bytes);
         auto const raw = b.raw_state.load();
         auto const before = b.state(), after = advance(before, d, event);
-        if (after == before || raw != static_cast<std::uint8_t>(before)) return; // unfinished: its inserter's to change
+        if (after == before) [[likely]]
+            return;
+        if (raw != static_cast<std::uint8_t>(before)) return; // unfinished: its inserter's to change
         if (may_change() && b.raw_state.replace(raw, static_cast<std::uint8_t>(after)))
             b.timeout.store(to_milliseconds(timeout_of(after, limits_of(b.service))));
     }

@@ -48,6 +48,9 @@ struct backend_status {
     void ask_again() noexcept {
         generation = static_cast<std::uint16_t>((generation & 0xff00u) | ((generation + 1u) & 0xffu));
     }
+    [[nodiscard]] bool is_current(std::uint16_t its_generation) const noexcept {
+        return generation == its_generation && in_use;
+    }
     [[nodiscard]] bool is_same_life(std::uint16_t its_generation) const noexcept {
         return (generation ^ its_generation) < 0x100;
     }
@@ -176,9 +179,7 @@ struct snapshot {
     }
     /// Whether `index` still is the backend that a flow was given, and its frontend is sure to be the same.
     [[nodiscard]] bool is_current(std::uint32_t index, std::uint16_t its_generation) const noexcept {
-        if (index >= status.size()) return false;
-        auto const& now = status[index];
-        return now.generation == its_generation && now.in_use;
+        return index < status.size() && status[index].is_current(its_generation);
     }
     /// Whether the place still belongs to the endpoint that the flow was given. The flow may have to check its
     /// frontend.

@@ -9,7 +9,8 @@
 #include <cstdint>
 #include <string_view>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Why a packet was dropped. One enumerator is one counter.
 enum class drop_reason : std::uint8_t {
@@ -189,4 +190,5 @@ class verdict_counters {
     std::array<std::array<cell, drop_reason_count>, static_cast<std::size_t>(action::count_)> counted_{};
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

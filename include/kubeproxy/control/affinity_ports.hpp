@@ -8,7 +8,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// All ports of a Service, for session affinity; null: it has none.
 /// \param before is kept where it is the same
@@ -22,4 +23,5 @@ affinity_ports_of(service_configuration const& next, std::shared_ptr<std::vector
     return std::make_shared<std::vector<affinity_port> const>(std::move(ports));
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

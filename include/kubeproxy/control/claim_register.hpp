@@ -14,7 +14,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Decides which service serves each claim. Services are known by their slots.
 ///
@@ -189,4 +190,5 @@ inline void claim_register::set_node_port_addresses(std::vector<ip_prefix> addre
     note_node_ports();
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

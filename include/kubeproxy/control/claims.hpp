@@ -13,7 +13,8 @@
 #include <variant>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// The protocols of a service port as frontends have them; 0 is every protocol.
 [[nodiscard]] inline std::span<std::uint8_t const> protocols_of(service_port const& port) noexcept {
@@ -140,4 +141,5 @@ inline void add_node_ports(std::vector<ranked_claim>& all, service_configuration
     return all;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -25,7 +25,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// A service and the places of its ports in the snapshot.
 struct compiled_service {
@@ -297,4 +298,5 @@ inline void compiler::exclude_node_ports() {
     working_.excluded_ports_last = reserved.last;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

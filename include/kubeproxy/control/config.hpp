@@ -13,7 +13,8 @@
 
 /// What the operator wants, in the words of Kubernetes' Service, EndpointSlice and Node; a `ku` VIP is a Service whose
 /// address is a prefix. Plain values: valid_configuration says whether they fit together.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// IANA protocol numbers.
 enum class service_protocol : std::uint8_t {
@@ -203,4 +204,5 @@ struct config_error {
     [[nodiscard]] std::string text() const { return subject + ": " + rule; }
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -16,7 +16,8 @@
 #include <vector>
 
 /// `show config` and `ku save config`: a configuration as `ku` lines that make it again.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 
@@ -138,4 +139,5 @@ namespace detail {
     return std::move(out).finish();
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

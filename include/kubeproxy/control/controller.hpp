@@ -28,7 +28,8 @@
 #include <variant>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What the data path of the host has to say. A command that asks for one that is not set is refused.
 struct controller_hooks {
@@ -236,4 +237,5 @@ inline std::string controller::answer(ku_query const& what) const {
     return {};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -10,7 +10,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// How long endpoints have been terminating, and whose flows are to end.
 ///
@@ -61,4 +62,5 @@ class drain_deadlines {
     std::uint64_t seen_ = 0;                             ///< generation of the snapshot that was looked at
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -16,7 +16,8 @@
 #include <vector>
 
 /// Rings of the endpoints that a service's new flows may use.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 using shared_ring = std::shared_ptr<endpoint_ring const>;
 
@@ -80,4 +81,5 @@ struct ring_member {
     return std::make_shared<endpoint_ring const>(std::move(ring));
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

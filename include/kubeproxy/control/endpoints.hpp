@@ -13,7 +13,8 @@
 #include <vector>
 
 /// Which endpoints a service port has, and which of them new flows may use.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What an endpoint's hints say about this node, or about its zone.
 enum class topology_hint : std::uint8_t { none, elsewhere, here };
@@ -151,4 +152,5 @@ namespace detail {
     return ready;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -12,7 +12,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Keeps an index of frontends as services come and go. Costs what the service has, and what the node has addresses for
 /// node ports.
@@ -112,4 +113,5 @@ class frontend_register {
     return {std::min(a.first, b.first), std::max(a.last, b.last)};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

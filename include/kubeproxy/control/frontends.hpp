@@ -13,7 +13,8 @@
 #include <variant>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// One port of a service for the clients of one IP version, and its places in the snapshot.
 struct compiled_port {
@@ -132,4 +133,5 @@ struct node_port {
     return all;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -14,7 +14,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// The answer to a load balancer that asks a node at a Service's healthCheckNodePort whether the node has endpoints for
 /// externalTrafficPolicy Local. The host serves the answer over HTTP, at any path, at its addresses of `ip_family`: a
@@ -87,4 +88,5 @@ struct health_answer {
     return all;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

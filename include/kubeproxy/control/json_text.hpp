@@ -7,7 +7,8 @@
 #include <string_view>
 #include <utility>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Writes JSON (RFC 8259) from its beginning to its end, in one line.
 /// \pre each member has its key; what is begun is ended
@@ -87,4 +88,5 @@ class json_text {
     bool wants_comma_ = false;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

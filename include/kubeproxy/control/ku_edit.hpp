@@ -15,7 +15,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What reports call a VIP: "90.0.0.0/8:3306", "[2001::/16]:3306/tcp", "90.0.0.0/8" where it serves all ports.
 [[nodiscard]] inline std::string ku_name(ip_prefix const& where, std::uint16_t port, service_protocol protocol) {
@@ -238,4 +239,5 @@ inline valid_configuration ku_edit::finish() && {
     return std::move(next_);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

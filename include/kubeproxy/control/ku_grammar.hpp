@@ -14,7 +14,8 @@
 #include <vector>
 
 /// The `ku` language: a line in, a command out. Whether the command fits the configuration is not asked here.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 enum class ku_action : std::uint8_t { add, del };
 
@@ -259,4 +260,5 @@ namespace detail {
     throw ku_error{"unknown command " + quoted(word) + " (known: ku, show, test)"};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -8,7 +8,8 @@
 #include <utility>
 
 /// `show` lines of the `ku` language.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Each with json behind it:
 /// \verbatim
@@ -72,4 +73,5 @@ namespace detail {
 
 } // namespace detail
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

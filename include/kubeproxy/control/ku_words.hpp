@@ -15,7 +15,8 @@
 #include <utility>
 
 /// The words of a line of the `ku` language, and what single words mean.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Why a line is refused.
 class ku_error : public std::runtime_error {
@@ -111,4 +112,5 @@ inline void expect_end(ku_words words, std::string_view after) {
 
 } // namespace detail
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -25,7 +25,8 @@
 
 /// Services, EndpointSlices and ServiceCIDRs of a cluster, as `kubectl get -o json` prints them, once or as they
 /// change. Opt-in: needs Boost.JSON, to be linked.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 struct kubernetes_counters {
     std::uint64_t services = 0; ///< put, deleted, or left alone as kube-proxy leaves them alone
@@ -280,4 +281,5 @@ inline void kubernetes_reader::take_service_cidr(boost::json::object const& obje
         service_cidrs_.remove(name);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -14,7 +14,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Services and their slices, joined: they come in any order, and go in any order.
 ///
@@ -161,4 +162,5 @@ bool kubernetes_cluster::commit(OnRefusal&& on_refusal) {
     return std::exchange(changed_, false);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -15,7 +15,8 @@
 
 /// Fields of Kubernetes' objects: absent and null are the same, and whatever else is of the wrong type or out of its
 /// bounds is an error that knows its place.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Why an object is refused, and which field of it is wrong.
 class field_error : public std::runtime_error {
@@ -180,4 +181,5 @@ namespace detail {
     return prefix<ipv6>::of(std::get<ipv6::address>(address), address_bits<ipv6>);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -11,7 +11,8 @@
 #include <string_view>
 
 /// Objects of a cluster, found inside whatever kubectl and the API server put around them.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// The kinds of objects that kubernetes_reader reads.
 enum class kubernetes_kind : std::uint8_t { service, endpoint_slice, service_cidr };
@@ -142,4 +143,5 @@ void for_each_item(boost::json::value const& value, OnItem&& on_item, OnError&& 
         value, {.event = "ADDED", .kind = {}, .api_version = {}, .object = nullptr});
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -13,7 +13,8 @@
 #include <string_view>
 
 /// What all objects of Kubernetes have.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What an object is called.
 struct kubernetes_name {
@@ -126,4 +127,5 @@ namespace detail {
     throw field_error{"protocol", shown(text) + ": TCP, UDP or SCTP is wanted"};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -18,7 +18,8 @@
 #include <vector>
 
 /// Which node this is: from a file of our own form, or from the cluster's Node object.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 
@@ -138,4 +139,5 @@ inline constexpr std::string_view to_be_deleted_taint = "ToBeDeletedByClusterAut
     return std::nullopt;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

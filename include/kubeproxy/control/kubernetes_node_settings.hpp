@@ -15,7 +15,9 @@
 
 /// Settings of the node file that kube-proxy's configuration (kubeproxy.config.k8s.io/v1alpha1) has under the same
 /// names.
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// All fields of a node file of our own form.
 inline constexpr auto node_file_fields = std::to_array<std::string_view>(
@@ -94,4 +96,6 @@ inline void read_local_detection(node_configuration& node, boost::json::object c
     }
 }
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

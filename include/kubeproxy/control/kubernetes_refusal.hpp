@@ -11,7 +11,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What was not taken, and why: a whole object, or an address and port that a Service lost to another one. Everything
 /// else goes on.
@@ -71,4 +72,5 @@ class kubernetes_ignored_kinds {
     std::vector<std::string> unreported_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -8,7 +8,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What a list of all objects of a kind has named so far, so that in the end it is known which are gone.
 class kubernetes_relist {
@@ -34,4 +35,5 @@ class kubernetes_relist {
     bool is_running_ = false;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -16,7 +16,8 @@
 #include <vector>
 
 /// A Service as it is printed -> a service of the configuration, without endpoints.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 
@@ -164,4 +165,5 @@ inline void leave_out_external_ips(service_configuration& service) {
     std::erase_if(service.addresses, [](auto const& a) { return a.kind == service_address_kind::external_ip; });
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -12,7 +12,8 @@
 #include <vector>
 
 /// ServiceCIDR objects of networking.k8s.io (KEP-1880): the ranges that the cluster takes its cluster IPs from.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// spec.cidrs. An object that is being deleted still counts, because Services may still have addresses in its ranges.
 /// Throws field_error.
@@ -53,4 +54,5 @@ class kubernetes_service_cidrs {
     std::map<std::string, std::vector<ip_prefix>> ranges_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

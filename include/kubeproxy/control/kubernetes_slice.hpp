@@ -17,7 +17,8 @@
 #include <vector>
 
 /// An EndpointSlice (discovery.k8s.io/v1) as it is printed -> endpoints of a service of the configuration.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Endpoints of a slice that cannot be used; the others are.
 struct skipped_endpoints {
@@ -140,4 +141,5 @@ inline void add_endpoint(owned_slice& result, boost::json::value const& element,
     return result;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

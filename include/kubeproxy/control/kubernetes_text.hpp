@@ -11,7 +11,8 @@
 #include <string_view>
 #include <utility>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Text that is no JSON, or no JSON object or array.
 struct json_text_error {
@@ -109,4 +110,5 @@ class json_stream {
     state now_ = state::between;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

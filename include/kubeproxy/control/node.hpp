@@ -11,7 +11,8 @@
 #include <vector>
 
 /// What the data path knows of the node, from its configuration.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// The source that IPv4 translation takes where neither a pool nor the node gives one: the first host address of the
 /// range for tests of devices (RFC 2544 appendix C.2.2), which no network routes.
@@ -103,4 +104,5 @@ template <ip_version V>
     return all;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

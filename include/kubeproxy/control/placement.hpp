@@ -13,7 +13,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Gives services and backends their places in a snapshot that is being worked on, and takes them back.
 ///
@@ -150,4 +151,5 @@ inline void placement::place_targets(compiled_port& port, std::span<target const
     while (old < before.size()) release_backend(before[old++]);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

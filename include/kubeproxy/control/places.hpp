@@ -8,7 +8,8 @@
 #include <span>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Indices into an array of the snapshot, each with one owner at a time.
 ///
@@ -87,4 +88,5 @@ class place_register {
     std::size_t count_waiting_ = 0; ///< valid entries of waiting_
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -27,7 +27,8 @@
 /// If two ports exchange their names, the names alone do not tell which version a slice follows. The numbers of the
 /// target ports do, if they are numbers in the Service. Otherwise the slice is read by the present ports: new flows may
 /// then go to the other port's target for a moment, but none is rejected.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// How many changes of names are remembered while no slice follows.
 inline constexpr std::size_t max_former_ports = 8;
@@ -140,4 +141,5 @@ inline void forget_unused_former_ports(service_configuration& service) {
     if (has_slice) service.former_ports = {};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -7,7 +7,8 @@
 #include <algorithm>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 
@@ -49,4 +50,5 @@ backends_without_target(compiled_port const& port, std::vector<target> const& ta
     return targets;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

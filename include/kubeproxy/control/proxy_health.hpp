@@ -10,7 +10,8 @@
 #include <utility>
 
 /// Whether the proxy works, and whether its node should get new connections: kube-proxy's /healthz and /livez.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// RFC 3339 in UTC with nanoseconds, as Kubernetes prints times: "2026-01-31T12:00:00.000000001Z".
 [[nodiscard]] inline std::string rfc3339_text(std::chrono::system_clock::time_point when) {
@@ -84,4 +85,5 @@ namespace detail {
     return {is_healthy ? 200u : 503u, detail::health_body(health, is_healthy, wall, now, std::nullopt)};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -10,7 +10,8 @@
 #include <thread>
 #include <utility>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Owns the snapshots that a service_source shows: gives workers the newest one, and frees older ones when no worker
 /// can hold them any more. One thread at a time.
@@ -81,4 +82,5 @@ class publisher {
     std::deque<retired_snapshot> retired_; ///< oldest first
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -12,7 +12,8 @@
 #include <vector>
 
 /// The ancestor's stateless return mapping, backend:target_port -> VIP:port, for hosts that set an interface to it.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 
@@ -72,4 +73,5 @@ inline void set_returns(snapshot& services, std::span<interface_nat const> inter
     if (is_set(pod_family::ipv6)) services.returns6 = detail::index_returns<ipv6>(services.return_doors, services);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

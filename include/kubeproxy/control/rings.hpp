@@ -13,7 +13,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 using ring_entries = std::shared_ptr<std::vector<std::uint16_t> const>;
 
@@ -80,4 +81,5 @@ class ring_cache {
     sharded<known_rings> rings_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -12,7 +12,8 @@
 #include <variant>
 
 /// The rules that one service, or the node, can break by itself. Each function says which one, or nothing.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 using broken_rule = std::optional<std::string>;
 
@@ -171,4 +172,5 @@ inline constexpr std::uint32_t longest_affinity = 86400;
     return std::nullopt;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

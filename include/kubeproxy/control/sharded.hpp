@@ -6,7 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Hash tables instead of one large one: a table that grows moves all that it has, and a change of the cluster must not
 /// wait for that.
@@ -30,4 +31,5 @@ class sharded {
     std::array<Table, count> tables_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -12,7 +12,8 @@
 #include <vector>
 
 /// What `show` has to say, as data: text and JSON are made from it.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// One endpoint of one service port.
 struct endpoint_view {
@@ -116,4 +117,5 @@ inline void add_endpoints(service_view& view, service_configuration const& servi
     return views;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

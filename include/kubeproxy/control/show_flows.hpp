@@ -13,7 +13,8 @@
 
 /// What `show` has to say about the data path, as data. The host fills it: flows_of() and clients_of() do it for the
 /// tables of this library, which the control path does not know by name.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// An address and a port; port 0 where the protocol has none.
 struct flow_side {
@@ -169,4 +170,5 @@ template <class FlowTime, class AffinityTable>
     return all;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -12,7 +12,8 @@
 
 /// `show … json`: what show_text.hpp says, for programs. One line; addresses are text, times seconds, and what a text
 /// would say in words is a number or a truth here.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 
@@ -123,4 +124,5 @@ template <class T>
     return std::move(out.end_object()).finish();
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

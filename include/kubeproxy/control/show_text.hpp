@@ -15,7 +15,8 @@
 #include <vector>
 
 /// `show` as a person reads it.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Rows of cells in columns as wide as they must be. Columns of numbers stand to the right.
 class text_table {
@@ -242,4 +243,5 @@ namespace detail {
            " pods, " + std::to_string(sum.packets) + " packets, " + std::to_string(sum.flows) + " flows\n";
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

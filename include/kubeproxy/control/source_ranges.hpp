@@ -7,7 +7,8 @@
 #include <variant>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Who may reach a service's load-balancer IPs; empty: everybody of this version.
 ///
@@ -27,4 +28,5 @@ template <ip_version V>
     return ranges;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

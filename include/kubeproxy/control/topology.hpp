@@ -12,7 +12,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// The node that an endpoint runs on, and the nodes and zones that its hints name. Compared with this node's name and
 /// zone when a snapshot is compiled, not before: the zone may become known late, or change.
@@ -103,4 +104,5 @@ class topology_pool {
     std::size_t sweep_at_ = min_sweep;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -24,7 +24,8 @@
 #include <variant>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 /// What reading left over would stay as long as the service.
@@ -295,4 +296,5 @@ inline void valid_configuration::occupy(std::uint32_t slot, std::string const& n
         free_.pop_back();
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -7,7 +7,8 @@
 #include "kubeproxy/nat/reject.hpp"
 #include "kubeproxy/nat/tcp_reset.hpp"
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// How TCP is told that it goes no further.
 enum class tcp_answer : std::uint8_t { silence, icmp, reset };
@@ -58,4 +59,5 @@ class answer_stage {
     rate_limiter limiter_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

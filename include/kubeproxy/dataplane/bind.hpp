@@ -15,7 +15,8 @@
 #include <cstdint>
 #include <tuple>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 struct binding_settings {
     std::uint64_t port_seed; ///< where the search for source ports starts; derived from a secret
@@ -196,4 +197,5 @@ class bind_stage {
     std::tuple<port_pool<ipv4>, port_pool<ipv6>> pools_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

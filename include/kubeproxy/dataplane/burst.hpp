@@ -10,7 +10,8 @@
 #include <type_traits>
 #include <utility>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 
@@ -212,4 +213,5 @@ class pipeline {
     decltype(rooms(std::make_index_sequence<sizeof...(Stages)>{})) waiting_{};
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

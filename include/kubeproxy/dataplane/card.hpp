@@ -8,7 +8,8 @@
 #include "kubeproxy/nat/settings.hpp"
 #include "kubeproxy/wire/packet_buffer.hpp"
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What is known of one packet. The types that stages hand on only point here and say which part is valid: a packet is
 /// not copied from stage to stage, and none can read what was not yet found out.
@@ -42,4 +43,5 @@ struct alignas(64) packet_card {
     settled drop(drop_reason why) const noexcept { return settle(verdict::drop(why)); }
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

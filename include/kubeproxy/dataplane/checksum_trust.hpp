@@ -5,7 +5,9 @@
 
 /// A packet with a wrong transport checksum changes no state: its receiver will discard it. The checksum is verified
 /// only for packets that would change a state, before they are rewritten.
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// Partial checksums, and what the device has merged of several packets, count as right.
 template <packet_buffer P, ip_version V>
@@ -29,4 +31,6 @@ template <packet_buffer P, ip_version V>
     return is_vouched_for(card) || has_valid_transport_checksum(card.headers);
 }
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

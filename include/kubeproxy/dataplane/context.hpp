@@ -7,7 +7,8 @@
 #include <cstdint>
 #include <span>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What holds for a whole burst. The proxy sets it, stages read it.
 struct burst_context {
@@ -23,4 +24,5 @@ struct burst_context {
     }
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -9,7 +9,8 @@
 #include <utility>
 #include <variant>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Why a file is refused, to be read behind its name: "is truncated".
 struct flow_file_error {
@@ -64,4 +65,5 @@ namespace detail {
     return images;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -22,7 +22,8 @@
 #include <vector>
 
 /// Flows as one process tells them to another: by what they are called, not by where they stand in its memory.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 using any_tuple = std::variant<tuple<ipv4>, tuple<ipv6>>;
 
@@ -245,4 +246,5 @@ inline std::optional<flow_image> flow_file_reader::flow() noexcept {
     return std::move(out).finish();
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

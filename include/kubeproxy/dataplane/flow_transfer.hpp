@@ -24,7 +24,8 @@
 ///
 /// A flow finds its service by name and address, and its backend by its address and port; what has neither any more is
 /// left out. All this is for the control path.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What became of the flows of a file.
 struct restore_counts {
@@ -218,4 +219,5 @@ restore_counts restore_flows(Table& flows, flow_images const& images, snapshot c
     return restore.counts();
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

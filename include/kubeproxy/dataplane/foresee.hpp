@@ -4,7 +4,8 @@
 #include "kubeproxy/dataplane/track.hpp"
 #include "kubeproxy/service/select.hpp"
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Ahead of time, for what most likely is a new flow: its backend, so that the place of its replies in the index is on
 /// its way before the flow is entered. Nothing is decided: where a packet before it in the burst opens the flow, or an
@@ -48,4 +49,5 @@ class foresee_stage {
     selector<Affinity> by_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -12,7 +12,8 @@
 #include <tuple>
 #include <utility>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 struct fragment_settings {
     fragment_table_settings table{};
@@ -128,4 +129,5 @@ class fragment_stage {
     std::size_t evicted_ = 0;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

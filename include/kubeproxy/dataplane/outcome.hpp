@@ -5,7 +5,8 @@
 
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// How a packet belongs to a flow.
 enum class flow_relation : std::uint8_t {
@@ -26,4 +27,5 @@ struct outcome {
     std::uint32_t backend = no_backend; ///< index into snapshot::backends
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

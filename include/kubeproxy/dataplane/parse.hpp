@@ -5,7 +5,8 @@
 
 #include <new>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// A packet as the host handed it in, and a place for what will be known of it; valid until the burst ends.
 template <packet_buffer P>
@@ -78,4 +79,5 @@ struct parse_stage {
     }
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

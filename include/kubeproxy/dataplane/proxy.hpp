@@ -22,7 +22,8 @@
 #include <span>
 #include <utility>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 struct proxy_settings {
     /// The same on every node, or nodes behind ECMP choose different backends. It is not a secret: it only decides
@@ -262,4 +263,5 @@ class proxy {
     path path_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

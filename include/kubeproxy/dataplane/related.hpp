@@ -4,7 +4,8 @@
 #include "kubeproxy/service/snapshot.hpp"
 #include "kubeproxy/wire/embedded_address.hpp"
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 
@@ -37,4 +38,5 @@ template <ip_version From, ip_version To>
             .quoted = after.mirrored()};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

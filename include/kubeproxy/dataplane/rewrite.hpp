@@ -13,7 +13,8 @@
 #include <cstdint>
 #include <optional>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Headers, ports and checksums; a change of family; ICMP errors inside out.
 template <packet_buffer P>
@@ -98,4 +99,5 @@ class rewrite_stage {
     fragment_identifications identifications_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

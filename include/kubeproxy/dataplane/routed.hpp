@@ -2,7 +2,8 @@
 
 #include "kubeproxy/dataplane/card.hpp"
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// A packet that knows what it must become.
 template <packet_buffer P, ip_version From, ip_version To>
@@ -37,4 +38,5 @@ struct refused {
     refused(packet_card<P, V>& c, icmp_answer const& answer) noexcept : card{&c} { c.answer = answer; }
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -6,7 +6,8 @@
 #include "kubeproxy/nat/reject.hpp"
 #include "kubeproxy/service/select.hpp"
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// A packet of no known flow, and the backend that it goes to. Without a service it goes there by itself.
 template <packet_buffer P, ip_version V>
@@ -116,4 +117,5 @@ class select_stage {
     bool tracks_direct_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

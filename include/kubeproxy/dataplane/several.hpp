@@ -9,7 +9,8 @@
 #include <cstddef>
 
 /// One packet becomes several: the buffers are the host's.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// A host without spare buffers: what would become several packets is dropped.
 struct no_spares {
@@ -50,4 +51,5 @@ void cut_packet(P& packet, outcome o, std::size_t mtu, Spare& spare, Tell&& tell
     for (std::size_t i = 1; i < taken; ++i) tell(*pieces[i], o);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -8,7 +8,8 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Says that a packet's way has ended. What became of it stands where its frame says.
 struct settled {};
@@ -68,4 +69,5 @@ class step {
     std::uint64_t value_ = 0;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

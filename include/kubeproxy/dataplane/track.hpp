@@ -10,7 +10,8 @@
 #include "kubeproxy/nat/tcp_reset.hpp"
 #include "kubeproxy/service/standing.hpp"
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// A packet, and the flow that it may belong to.
 template <packet_buffer P, ip_version V>
@@ -218,4 +219,5 @@ class track_stage {
     burst_context const* burst_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

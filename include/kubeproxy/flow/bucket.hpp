@@ -14,7 +14,9 @@
 #include <emmintrin.h>
 #endif
 
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// What the index keeps of a tuple, in one word that is read and written at once: 31 bits of its hash, whether
 /// it stands in its second bucket, and the flow. 0 is no entry.
@@ -167,4 +169,6 @@ struct alignas(64) bucket {
     [[nodiscard]] bool has_displaced() const noexcept { return (header.load() & most_displaced) != 0; }
 };
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

@@ -7,7 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// The buckets of an index, and which two of them an entry may stand in.
 template <class Sharing, class Memory>
@@ -54,4 +56,6 @@ class bucket_guard {
     bucket_type* high_ = nullptr;
 };
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

@@ -8,7 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// As large as a register, so that an insert_result is returned in two.
 enum class insert_outcome : std::uint64_t {
@@ -170,4 +171,5 @@ inline insert_result flow_directory<Sharing, Memory, Hash>::link(flow_ref ref, f
     return {insert_outcome::inserted, ref};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

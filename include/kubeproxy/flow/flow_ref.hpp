@@ -6,7 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Which way a packet of a flow goes: as its first packet did, or back.
 enum class flow_direction : std::uint8_t { original, reply };
@@ -53,4 +54,5 @@ class flow_ref {
     std::uint32_t bits_ = 0;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

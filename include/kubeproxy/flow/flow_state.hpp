@@ -8,7 +8,8 @@
 #include <cstdint>
 
 /// What a flow's packets have shown of its conversation so far.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Each protocol has its own states, so a state also tells the kind of flow.
 ///
@@ -124,4 +125,5 @@ inline constexpr auto worths = [] {
 /// What a full table, or a source address without free ports, may give up.
 [[nodiscard]] constexpr bool is_evictable(flow_state s) noexcept { return worth_of(s) != flow_worth::assured; }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

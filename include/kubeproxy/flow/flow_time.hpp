@@ -6,7 +6,8 @@
 #include <chrono>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Milliseconds of the host's clock, modulo 2^32: only differences mean something.
 ///
@@ -45,4 +46,5 @@ class flow_time {
     return static_cast<std::uint32_t>(std::clamp(timeout, std::chrono::seconds{0}, longest).count()) * 1000u;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

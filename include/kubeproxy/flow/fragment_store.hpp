@@ -12,7 +12,8 @@
 #include <limits>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 struct fragment_store_settings {
     std::size_t slots = 256;      ///< fragments held at once, at least 1
@@ -185,4 +186,5 @@ class fragment_store {
     fragment_store_counters counters_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

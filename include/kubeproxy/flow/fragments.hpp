@@ -13,7 +13,8 @@
 #include <optional>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// The fragments of one message share it: RFC 791 section 3.2 for IPv4, RFC 8200 section 4.5 for IPv6, where the next
 /// header may differ between fragments, so that `protocol` is 0. No padding: equal objects have equal bytes.
@@ -195,4 +196,5 @@ class fragment_table {
     fragment_table_counters counters_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

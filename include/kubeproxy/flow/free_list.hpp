@@ -12,7 +12,9 @@
 #include <type_traits>
 #include <utility>
 
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// Free numbers for one worker: the last freed goes first, its cache line is still near. They are linked through the
 /// records that they number, in their first four bytes, and take no memory of their own.
@@ -98,4 +100,6 @@ class free_queue {
 template <class Sharing, class Memory>
 using free_list = std::conditional_t<Sharing::is_shared, free_queue<Memory>, free_stack>;
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

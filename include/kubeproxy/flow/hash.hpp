@@ -13,7 +13,8 @@
 
 /// Seeded hashes of tuples. A client chooses its tuples: without a secret seed it would choose ones that
 /// collide. CRC32 is left out for that reason: it is linear, so what collides collides under every seed.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 namespace detail {
 
 inline constexpr std::size_t hash_secrets = 16;
@@ -124,4 +125,5 @@ class basic_flow_hash {
 
 using flow_hash = basic_flow_hash<fastest_mixing>;
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -15,7 +15,8 @@
 #include <tuple>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 struct identification_settings {
     std::uint64_t seed = 1;       ///< a secret: it hides where identifications start
@@ -156,4 +157,5 @@ class fragment_identifications {
     std::tuple<identification_map<ipv4>, identification_map<ipv6>> known_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -8,7 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// From hashes to flows: a bucketised cuckoo table (Erlingsson, Manasse, McSherry 2006) of 8-byte entries.
 ///
@@ -206,4 +207,5 @@ bool flow_index<Sharing, Memory>::erase_elsewhere(std::uint64_t hash, flow_ref r
     return true;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -7,7 +7,8 @@
 #include <cstdint>
 
 /// What packets mean for the state of their flow, and how long a flow may be silent in each state.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What a packet means for its flow's state.
 enum class transport_event : std::uint8_t {
@@ -110,4 +111,5 @@ struct timeouts {
     return {};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -8,7 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What a translation adds to the sums that cover it (RFC 1624), computed once for a flow's direction.
 struct sum_changes {
@@ -55,4 +56,5 @@ template <ip_version From, ip_version To>
 }
 static_assert(towards({0x1234, 0x5678}, flow_direction::reply).network == opposite(0x1234));
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

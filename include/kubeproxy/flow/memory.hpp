@@ -15,7 +15,8 @@
 #endif
 
 /// Where tables live: big zeroed arrays that cost nothing until they are touched.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 struct memory_block {
     void* allocation = nullptr; ///< what the policy takes back
@@ -104,4 +105,5 @@ class zeroed_array {
     T* objects_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

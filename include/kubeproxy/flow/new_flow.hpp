@@ -8,7 +8,8 @@
 #include <chrono>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// How many flows a table holds: with IPv4 on both sides, and with IPv6 on a side. Each at most 2^29.
 struct flow_table_size {
@@ -50,4 +51,5 @@ void fill_record(Record& record, tuple<O> const& original, tuple<T> const& reply
 
 } // namespace detail
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -12,7 +12,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What flows may show as their source.
 template <ip_version V>
@@ -136,4 +137,5 @@ class port_pool {
     std::uint32_t samples_ = 0;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

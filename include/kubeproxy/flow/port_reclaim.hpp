@@ -7,7 +7,8 @@
 #include <cstdint>
 #include <optional>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Looks for a source port among those that are taken: the one whose flow is worth least and silent for longest.
 ///
@@ -50,4 +51,5 @@ class port_reclaim {
     std::uint32_t silence_ = 0;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

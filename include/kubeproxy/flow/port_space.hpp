@@ -8,7 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Values from first to last; none when first is greater.
 struct port_span {
@@ -109,4 +110,5 @@ struct port_preference {
 }
 
 } // namespace detail
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

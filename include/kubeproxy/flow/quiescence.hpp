@@ -9,7 +9,8 @@
 #include <limits>
 #include <optional>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 // g++ warns that ThreadSanitizer does not model fences. Here a fence only decides which values are read; whoever reuses
@@ -103,4 +104,5 @@ class quiescent_domain {
     std::array<slot, max_workers> slots_{};
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -9,7 +9,8 @@
 #include <span>
 #include <utility>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Expires idle flows, a few records at a time; evicts one of the least valuable flows when the table is full.
 ///
@@ -223,4 +224,5 @@ void flow_reaper<Sharing, Directory>::pick_some(Directory& flows, clock_hand& ha
         }
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -22,7 +22,8 @@
 ///
 /// Each tuple is what a packet of that direction shows, so that a lookup compares it as it stands. A packet leaves as
 /// the mirror of what the other direction shows.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace flow_flag {
 inline constexpr std::uint8_t masqueraded = 0x01; ///< the source changed, so that replies come back here
@@ -136,4 +137,5 @@ template <ip_version Original, ip_version Translated>
 inline constexpr std::uint8_t version_flags = (std::same_as<Original, ipv6> ? flow_flag::original_ipv6 : 0) |
                                               (std::same_as<Translated, ipv6> ? flow_flag::translated_ipv6 : 0);
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

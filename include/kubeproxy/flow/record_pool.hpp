@@ -11,7 +11,8 @@
 #include <cstdint>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// How a flow's record came free.
 enum class flow_end : std::uint8_t {
@@ -199,4 +200,5 @@ void record_pool<Record, Sharing, Memory>::add_to(flow_counters& sum) const noex
     }
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -8,7 +8,8 @@
 #include <cstdint>
 #include <utility>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// The records of a table, narrow and wide, behind flow_ref.
 template <class Sharing, class Memory>
@@ -128,4 +129,5 @@ class flow_records {
     record_pool<wide_type, Sharing, Memory> wide_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

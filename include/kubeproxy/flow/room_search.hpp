@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// Makes room in one of two buckets by moving entries to their other buckets.
 ///
@@ -88,4 +90,6 @@ template <class Sharing, class Memory>
     return room_search<Sharing, Memory>{buckets}.run(first, second);
 }
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

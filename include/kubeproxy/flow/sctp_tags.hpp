@@ -8,7 +8,8 @@
 #include <cstdint>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// The verification tags of an SCTP association (RFC 9260 section 3.1), by direction: what packets of it carry.
 struct sctp_tags {
@@ -73,4 +74,5 @@ class sctp_tag_store {
     std::vector<entry> entries_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -6,7 +6,8 @@
 #include <cstdint>
 #include <random>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What a value is derived from a secret for. Each use gets a value of its own, and none tells another.
 enum class secret_use : std::uint64_t {
@@ -52,4 +53,5 @@ class secret {
     std::array<std::uint64_t, 2> words_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

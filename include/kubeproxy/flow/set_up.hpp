@@ -4,7 +4,8 @@
 
 #include <exception>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What set-up does when it cannot go on: throws `error`, or ends the program (std::terminate) where it is compiled
 /// without exceptions. What can be asked before says so: can_build_ring(), service_source::has_room(), a Memory policy
@@ -18,4 +19,5 @@ template <class Error>
 #endif
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

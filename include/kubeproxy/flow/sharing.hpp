@@ -7,7 +7,8 @@
 #include <thread>
 
 /// Who may use a table at the same time: a template argument that turns its words into atomics, or not.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 /// A function that only prefetches has no effect that g++ knows of, and a call of it is left out where it is not
@@ -127,4 +128,5 @@ inline void shared_workers::lock::acquire() noexcept {
     for (detail::backoff wait; !held_.replace(0, 1);) wait();
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

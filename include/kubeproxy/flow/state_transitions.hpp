@@ -9,7 +9,8 @@
 #include <cstdint>
 
 /// The state of a flow after each of its packets.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 namespace detail {
 
 constexpr flow_state tcp_fin_by(flow_direction d) noexcept {
@@ -159,4 +160,5 @@ inline constexpr auto transitions = [] {
                                static_cast<std::size_t>(event)];
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

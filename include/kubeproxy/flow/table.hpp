@@ -13,7 +13,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// All conversations of a host: two index entries, one per direction, lead to one record.
 ///
@@ -281,4 +282,5 @@ flow_ref basic_flow_table<S, M, H>::take_record(std::uint64_t hash, flow_time no
     return {};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

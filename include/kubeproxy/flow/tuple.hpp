@@ -6,7 +6,8 @@
 #include <bit>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// One direction of a conversation, as a packet of it shows. An ICMP echo request has its identifier as
 /// source port and 0 as destination port, a reply the other way round, so that the reply is the mirror.
@@ -116,4 +117,5 @@ template <ip_version V>
                                             : detail::ends_word(0, identifier, p.protocol));
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

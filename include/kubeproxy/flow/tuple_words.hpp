@@ -9,7 +9,8 @@
 
 /// Tuples as machine words: hashed, turned round and compared in registers. Written field by field and read back whole,
 /// a tuple waits for its stores.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Word by word, for the same reason as store_words().
 template <ip_version V>
@@ -85,4 +86,5 @@ with_destination_port(std::array<std::uint64_t, Words> w, std::uint16_t port) no
     return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4])) == 0;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -6,7 +6,9 @@
 
 /// IP headers of the other family (RFC 7915 sections 4.1, 5.1 and 5.1.1). A packet that an ICMP error quotes gets
 /// them by the same rules, though less of it may be there than its header says.
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// What a header says that outlives a change of family.
 struct carried_fields {
@@ -143,4 +145,6 @@ inline void write_front(mutable_byte_span front, carried_fields const& c, ipv4::
                            .destination = destination});
 }
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

@@ -5,7 +5,8 @@
 #include "kubeproxy/nat/transport.hpp"
 
 /// ICMP errors, rewritten inside out: the quoted packet as its sender knows it, then the error around it.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What an ICMP error must become: its own addresses, and what the packet that it quotes must show.
 template <ip_version To>
@@ -88,4 +89,5 @@ void rewrite_error_in_place(parsed<V> const& p, quoted_packet<V> const& q, error
 }
 
 } // namespace detail
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -11,7 +11,9 @@
 
 /// ICMP errors in the other family's words (RFC 7915 sections 4.2 and 5.2). Everything here is a function of the
 /// eight bytes before the quotation.
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// The first eight bytes of an ICMP error without its checksum, and without the length of the quotation.
 struct icmp_head {
@@ -143,4 +145,6 @@ constexpr std::optional<icmp_head> head_after<ipv6>(icmp_head h, packet_in_error
     }
 }
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

@@ -5,7 +5,8 @@
 #include <algorithm>
 
 /// The packet that an ICMP error is about, as far as the error quotes it.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// A quoted packet: the one that caused the error, as it was on its way.
 template <ip_version V>
@@ -136,4 +137,5 @@ template <ip_version V>
     return q;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

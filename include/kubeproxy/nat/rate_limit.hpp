@@ -6,7 +6,8 @@
 #include <chrono>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// How often something may happen. The defaults are those of Linux for the ICMP messages of a host
 /// (icmp_msgs_per_sec, icmp_msgs_burst); RFC 4443 section 2.4 (f) and RFC 1812 section 4.3.2.8 ask for a limit.
@@ -55,4 +56,5 @@ class rate_limiter {
     std::int64_t last_ = 0;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -5,7 +5,9 @@
 #include "kubeproxy/nat/transport.hpp"
 
 /// Packets that no translation does justice to, and what their sender should be told.
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// Whether an unexpired strict or loose source route stands among the options (RFC 791 section 3.1): its
 /// pointer is not behind its end. Options that overrun the header end the search.
@@ -117,4 +119,6 @@ template <ip_version V>
     return settings.decrement_ttl && load_be<std::uint8_t>(p.bytes, at) <= 1;
 }
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

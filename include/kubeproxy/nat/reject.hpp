@@ -12,7 +12,8 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Bytes that compose_icmp_error puts before the packet it quotes: the IP header and eight of ICMP.
 template <ip_version V>
@@ -174,4 +175,5 @@ template <ip_version V, packet_buffer P>
     return drop_reason::none;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

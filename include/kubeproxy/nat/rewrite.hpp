@@ -2,7 +2,8 @@
 
 #include "kubeproxy/nat/translate_error.hpp"
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 
@@ -109,4 +110,5 @@ class rewriter {
     translation_settings settings_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

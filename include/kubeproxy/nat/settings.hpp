@@ -5,7 +5,8 @@
 #include <cstdint>
 #include <optional>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What RFC 7915 leaves to the translator's place in the network.
 struct translation_settings {
@@ -33,4 +34,5 @@ struct [[nodiscard]] rewrite_result {
     [[nodiscard]] constexpr bool done() const noexcept { return why == drop_reason::none; }
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

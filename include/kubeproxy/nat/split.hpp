@@ -8,7 +8,8 @@
 
 /// Cuts an IPv6 packet that has a fragment header into pieces (RFC 8200 section 4.5). IPv4 to IPv6 translation
 /// leaves such packets where an IPv4 router might have cut them (RFC 7915 section 4.1).
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// How a packet is cut.
 struct split_plan {
@@ -64,4 +65,5 @@ void keep_first_piece(P& packet, split_plan const& plan) noexcept {
     packet.truncate(detail::split_front + plan.payload);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

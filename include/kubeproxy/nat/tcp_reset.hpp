@@ -8,7 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 namespace detail {
 
@@ -120,4 +121,5 @@ template <ip_version V, packet_buffer P>
     return drop_reason::none;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

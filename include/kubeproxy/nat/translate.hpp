@@ -6,7 +6,9 @@
 #include <algorithm>
 
 /// Packets that change family: what fits, and the exchange of their headers (RFC 7915 sections 4.1 and 5.1).
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// The front that a translated packet gets.
 struct new_front {
@@ -109,4 +111,6 @@ void replace_header(P& packet, parsed<From> const& p, tuple<To> const& after, st
     write_front(mutable_byte_span{packet.bytes()}.first(front), carried, after.source, after.destination);
 }
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

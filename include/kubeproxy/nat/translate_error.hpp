@@ -9,7 +9,9 @@
 ///     | IP header | ICMP | quoted IP header | quoted payload | padding | extension |
 ///
 /// The extension keeps its place; the quoted payload loses its end where the error would get too long.
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// An error is no longer than this: RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 (c).
 template <ip_version V>
@@ -144,4 +146,6 @@ rewrite_result translate_error(P& packet, parsed<From> const& p, quoted_packet<F
     return {};
 }
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

@@ -6,7 +6,9 @@
 #include "kubeproxy/wire/packet_buffer.hpp"
 
 /// What a translation does behind the IP header: ports, echo identifiers, checksums.
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// Both ports as they stand in the header.
 template <ip_version V>
@@ -149,4 +151,6 @@ void rewrite_transport(parsed<From> const& p, tuple<To> const& after, sum_change
     }
 }
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

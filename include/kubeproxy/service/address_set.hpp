@@ -11,7 +11,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// The addresses of all backends, each with the number of backends that have it. An address of IPv4 stands in the
 /// first four bytes, as in a backend.
@@ -88,4 +89,5 @@ class address_set {
     std::array<std::shared_ptr<shard>, shard_count> shards_;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -15,7 +15,8 @@
 #include <span>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Whose choice is remembered: a client of one Service port. An IPv4 address occupies the first four bytes. The same
 /// group with another version is another client.
@@ -196,4 +197,5 @@ class basic_affinity_table {
 using affinity_table = basic_affinity_table<single_worker>;
 using shared_affinity_table = basic_affinity_table<shared_workers>;
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -9,7 +9,8 @@
 #include <memory>
 #include <stdexcept>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Packets, bytes and flows of one service or backend on one worker. Written by that worker, read by anybody.
 struct traffic {
@@ -86,4 +87,5 @@ class traffic_counters {
     std::size_t reserved_ = 0; ///< pieces; the publisher's alone
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -5,7 +5,8 @@
 #include <concepts>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What an address and a port in front of the pods is. It decides, with the source, about policy and masquerade.
 enum class frontend_kind : std::uint8_t {
@@ -27,4 +28,5 @@ struct alignas(std::same_as<V, ipv4> ? 16 : 32) frontend {
     std::uint32_t service = no_service;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

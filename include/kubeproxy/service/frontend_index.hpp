@@ -13,7 +13,8 @@
 #include <memory>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Finds the frontend of a packet: the longest prefix that has one for the port and protocol, or for all ports.
 ///
@@ -289,4 +290,5 @@ std::size_t frontend_index<V>::shards_apart(frontend_index const& other) const n
     return apart;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -17,7 +17,8 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 // The consistent-hash ring of Maglev (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer",
 // NSDI 2016, section 3.4). A ring has M entries, M a prime, and each entry holds the position of a backend:
@@ -272,4 +273,5 @@ template <std::unsigned_integral Hash>
     return ring[static_cast<std::size_t>(high * ring.size() >> 32)];
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

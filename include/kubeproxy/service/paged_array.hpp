@@ -10,7 +10,8 @@
 #include <memory>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// An array whose copies share its pages until one of them changes. A copy costs a pointer for each page, a change
 /// the copy of one page, a read one load more than from a vector.
@@ -84,4 +85,5 @@ class paged_array {
     std::size_t size_ = 0;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

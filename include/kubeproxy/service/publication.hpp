@@ -10,7 +10,8 @@
 #include <memory>
 #include <stdexcept>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What one worker counts for each service and each backend.
 struct worker_traffic {
@@ -116,4 +117,5 @@ class service_reader {
     worker_traffic* traffic_ = nullptr;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -9,7 +9,9 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy::inline v0_2::detail {
+namespace kubeproxy {
+inline namespace v0_2 {
+namespace detail {
 
 /// x with x * a = 1 (mod prime), by Euclid's extended algorithm (Knuth, TAOCP 4.5.2). \pre 0 < a < prime
 [[nodiscard]] constexpr std::uint32_t inverse_of(std::uint32_t a, std::uint32_t prime) noexcept {
@@ -86,4 +88,6 @@ class ring_filler {
     std::vector<std::uint32_t> last_; ///< free ones, once they are few
 };
 
-} // namespace kubeproxy::inline v0_2::detail
+} // namespace detail
+} // namespace v0_2
+} // namespace kubeproxy

@@ -7,7 +7,8 @@
 #include <cstdint>
 #include <span>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 namespace detail {
 
 /// 2^64 divided by the golden ratio, SplitMix64's increment: keeps zero from mixing to zero.
@@ -38,4 +39,5 @@ inline constexpr std::uint64_t ring_gamma = 0x9e3779b97f4a7c15u;
     return key;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -12,7 +12,8 @@
 #include <cstdint>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 inline constexpr std::uint32_t no_backend = 0xffff'ffff;
 
@@ -241,4 +242,5 @@ template <ip_version From, ip_version To>
 }
 } // namespace detail
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

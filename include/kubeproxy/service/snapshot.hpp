@@ -14,7 +14,8 @@
 #include <string>
 #include <vector>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// internalTrafficPolicy and externalTrafficPolicy of a Kubernetes Service.
 enum class traffic_policy : std::uint8_t { cluster, local };
@@ -188,4 +189,5 @@ struct snapshot {
     }
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -7,7 +7,8 @@
 #include <algorithm>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What has become of the backend and the frontend of a flow.
 enum class flow_standing : std::uint8_t {
@@ -69,4 +70,5 @@ template <ip_version O, ip_version T>
     return {flow_standing::moved, its_backend.service, backend};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

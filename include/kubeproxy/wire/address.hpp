@@ -13,7 +13,8 @@
 #include <tuple>
 #include <type_traits>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// An IP version as a type: algorithms written once are instantiated for each.
 /// Addresses are bytes in network order.
@@ -132,4 +133,5 @@ template <class Address>
     return a == Address{};
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

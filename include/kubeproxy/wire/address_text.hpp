@@ -15,7 +15,8 @@
 
 /// Addresses and prefixes as people write them: read in every form of RFC 4291 section 2.2, printed in the one form of
 /// RFC 5952. For the control path: it makes strings.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// An address of either version.
 using ip_address = std::variant<ipv4::address, ipv6::address>;
@@ -222,4 +223,5 @@ template <ip_version V>
     return (version_of(a) == 6 ? '[' + address + ']' : address) + ':' + std::to_string(port);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -14,7 +14,8 @@
 #include <type_traits>
 
 /// All access to packet memory: the one file with a cast.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 using byte_span = std::span<std::byte const>;
 using mutable_byte_span = std::span<std::byte>;
@@ -74,4 +75,5 @@ inline void copy_bytes(mutable_byte_span to, byte_span from) noexcept {
     std::ranges::copy(from, to.begin());
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

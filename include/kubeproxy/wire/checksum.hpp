@@ -11,7 +11,8 @@
 ///
 /// A *sum* is the one's complement sum of 16-bit words, folded to 16 bits or not yet; a *checksum* is
 /// the complement of a sum, as it stands in a header. All values are in host order.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Carries back into the low 16 bits until none is left. In a word plus itself with its halves exchanged, both halves
 /// are the sum of the two, and the carry of the lower one is what the upper one lacked.
@@ -93,4 +94,5 @@ template <std::size_t N>
     return sum_of(source) + sum_of(destination) + protocol + (length >> 16) + (length & 0xffff);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -15,7 +15,8 @@
 ///
 /// The register is kept reflected: bit 31 holds the coefficient of x^0. A CRC is linear, so a change of covered
 /// bytes changes the CRC by a value that does not depend on the rest: a wrong checksum stays wrong.
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 namespace detail {
 
 inline constexpr std::uint32_t crc32c_polynomial = 0x82f6'3b78; // 0x1edc6f41 reflected, RFC 9260 appendix A
@@ -109,4 +110,5 @@ inline void store_crc32c(mutable_byte_span bytes, std::size_t offset, std::uint3
     store_be(bytes, offset, boost::endian::endian_reverse(crc));
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

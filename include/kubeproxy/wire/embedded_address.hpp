@@ -5,7 +5,8 @@
 #include <cassert>
 
 /// IPv4 addresses inside IPv6 ones (RFC 6052 section 2.2).
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Well-Known Prefix for local use, RFC 8215.
 inline constexpr prefix<ipv6> local_use_nat64_prefix{
@@ -42,4 +43,5 @@ constexpr std::size_t embedded_at(unsigned prefix_length, std::size_t i) noexcep
     return result;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -3,7 +3,8 @@
 #include "kubeproxy/wire/ipv6.hpp"
 #include "kubeproxy/wire/transport.hpp"
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Where an IPv6 packet's extension headers lead (RFC 8200 section 4).
 struct extension_chain {
@@ -62,4 +63,5 @@ constexpr bool is_extension(std::uint8_t next_header) noexcept {
     return chain;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

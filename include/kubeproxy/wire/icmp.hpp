@@ -6,7 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Message types of ICMP (RFC 792) and ICMPv6 (RFC 4443).
 template <ip_version V>
@@ -46,4 +47,5 @@ struct icmp_at {
                                  pointer4 = 4, pointer6 = 4, length4 = 5, length6 = 4, quoted = 8;
 };
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

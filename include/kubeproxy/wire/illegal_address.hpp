@@ -4,7 +4,8 @@
 
 /// Addresses that no packet between two hosts may have as its source. A translation would give such a packet a source
 /// that looks legal to the other family, so it is dropped instead (RFC 7915 sections 4.1 and 5.1).
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// 64:ff9b::/96 (RFC 6052 section 2.1)
 inline constexpr prefix<ipv6> well_known_nat64_prefix{
@@ -38,4 +39,5 @@ inline constexpr prefix<ipv6> ipv4_mapped_prefix{{std::byte{0}, std::byte{0}, st
     return is_illegal_source(a);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

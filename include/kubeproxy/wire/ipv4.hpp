@@ -7,7 +7,8 @@
 
 #include <type_traits>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// An IPv4 header and its payload, seen in the bytes that hold them (RFC 791).
 ///
@@ -120,4 +121,5 @@ inline void write_header(mutable_byte_span bytes, ipv4_header const& h) noexcept
     store_object(bytes, at::destination, h.destination);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

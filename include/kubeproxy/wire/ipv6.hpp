@@ -6,7 +6,8 @@
 
 #include <type_traits>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// An IPv6 fixed header and its payload (RFC 8200 section 3). The same promise as basic_ipv4_view.
 template <class Byte>
@@ -125,4 +126,5 @@ inline void write_header(mutable_byte_span bytes, fragment_header const& h) noex
     store_be(bytes, 4, h.identification);
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -6,7 +6,8 @@
 
 #include <variant>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// What stands behind the IP header, as far as NAT is concerned.
 enum class content : std::uint8_t {
@@ -176,4 +177,5 @@ template <ip_version V>
     return drop_reason::bad_version;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -7,7 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// A packet in the host's own buffer. It starts at the IP header; what lies behind the packet (link-layer
 /// padding) may be included.
@@ -123,4 +124,5 @@ class span_packet {
 };
 static_assert(packet_buffer<span_packet>);
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -5,7 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 
 /// Protocol and next-header numbers (IANA "Assigned Internet Protocol Numbers").
 namespace ip_protocol {
@@ -88,4 +89,5 @@ inline constexpr std::uint8_t reflected_tag =
     return protocol == ip_protocol::udp || protocol == ip_protocol::udp_lite;
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -8,7 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace kubeproxy::inline v0_2 {
+namespace kubeproxy {
+inline namespace v0_2 {
 namespace detail {
 
 /// \param message what the checksum covers behind the pseudo-header
@@ -57,4 +58,5 @@ template <ip_version V>
     }
 }
 
-} // namespace kubeproxy::inline v0_2
+} // namespace v0_2
+} // namespace kubeproxy

@@ -1,4 +1,4 @@
-#include "support/cluster_run.hpp"
+#include "models/cluster_run.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "support/slow_model_run.hpp"
+#include "models/slow_model_run.hpp"
 
 #include <gtest/gtest.h>
 

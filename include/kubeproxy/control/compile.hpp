@@ -49,6 +49,8 @@ struct compiled_service {
 /// A changed node compiles everything anew. With `ku set interface` every snapshot costs what all backends have.
 class compiler {
   public:
+    using place_list = std::span<std::uint32_t const>;
+
     /// The same on all nodes of a cluster, or they send a flow to different backends. Any number does.
     static constexpr std::uint64_t default_seed = 1;
 
@@ -70,12 +72,8 @@ class compiler {
     /// By slot, as of the last compile().
     [[nodiscard]] std::deque<compiled_service> const& services() const noexcept { return compiled_; }
     /// Places that got a new owner by the last compile(): their counters belong to the old one.
-    [[nodiscard]] std::span<std::uint32_t const> renewed_services() const noexcept {
-        return places_.renewed_services();
-    }
-    [[nodiscard]] std::span<std::uint32_t const> renewed_backends() const noexcept {
-        return places_.renewed_backends();
-    }
+    [[nodiscard]] place_list renewed_services() const noexcept { return places_.renewed_services(); }
+    [[nodiscard]] place_list renewed_backends() const noexcept { return places_.renewed_backends(); }
     [[nodiscard]] ring_cache const& rings() const noexcept { return rings_; }
     /// Of the last compile(). \pre there was one
     [[nodiscard]] node_configuration const& node() const noexcept { return *node_; }

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "support/cluster_claims.hpp"
-#include "support/cluster_endpoints.hpp"
+#include "models/cluster_claims.hpp"
+#include "models/cluster_endpoints.hpp"
 
 #include <algorithm>
 #include <optional>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/slow_model_refuse.hpp"
+#include "models/slow_model_refuse.hpp"
 
 /// ICMP errors inside out: what they quote goes back to what its sender sent, the error around it follows
 /// (RFC 5508 section 4, RFC 7915 sections 4.2, 4.3, 5.2, 5.3).

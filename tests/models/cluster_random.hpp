@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/cluster_objects.hpp"
+#include "models/cluster_objects.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,8 +1,8 @@
 #pragma once
 
+#include "models/slow_model.hpp"
+#include "models/slow_model_setup.hpp"
 #include "support/hex.hpp"
-#include "support/slow_model.hpp"
-#include "support/slow_model_setup.hpp"
 #include "support/testbed.hpp"
 
 #include <gtest/gtest.h>

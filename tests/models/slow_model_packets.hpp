@@ -1,7 +1,7 @@
 #pragma once
 
-#include "support/slow_model_flows.hpp"
-#include "support/slow_model_rewrite.hpp"
+#include "models/slow_model_flows.hpp"
+#include "models/slow_model_rewrite.hpp"
 
 #include <random>
 #include <string>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "support/cluster_flow.hpp"
-#include "support/cluster_random.hpp"
+#include "models/cluster_flow.hpp"
+#include "models/cluster_random.hpp"
 
 #include <list>
 #include <string>

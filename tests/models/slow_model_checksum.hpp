@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/slow_model_packet.hpp"
+#include "models/slow_model_packet.hpp"
 
 /// Which packets may change what a NAT remembers: their receiver accepts them, as far as their checksum tells.
 namespace kubeproxy::slow {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/slow_model_bytes.hpp"
+#include "models/slow_model_bytes.hpp"
 
 #include <arpa/inet.h>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/cluster_api_server.hpp"
+#include "models/cluster_api_server.hpp"
 
 #include <algorithm>
 #include <optional>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/cluster_service_changes.hpp"
+#include "models/cluster_service_changes.hpp"
 
 #include <optional>
 #include <string>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/cluster_policy.hpp"
+#include "models/cluster_policy.hpp"
 
 #include <chrono>
 #include <cstdint>

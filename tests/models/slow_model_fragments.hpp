@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/slow_model_comparison.hpp"
+#include "models/slow_model_comparison.hpp"
 
 #include <cstdint>
 #include <map>

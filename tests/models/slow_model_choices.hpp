@@ -1,7 +1,7 @@
 #pragma once
 
-#include "support/slow_model_comparison.hpp"
-#include "support/slow_model_flows.hpp"
+#include "models/slow_model_comparison.hpp"
+#include "models/slow_model_flows.hpp"
 
 #include <map>
 #include <optional>

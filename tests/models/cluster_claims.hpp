@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/cluster_addresses.hpp"
+#include "models/cluster_addresses.hpp"
 #include "support/conversation.hpp"
 
 #include <algorithm>

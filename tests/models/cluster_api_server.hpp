@@ -1,7 +1,7 @@
 #pragma once
 
-#include "support/cluster_print.hpp"
-#include "support/cluster_random.hpp"
+#include "models/cluster_print.hpp"
+#include "models/cluster_random.hpp"
 
 #include <algorithm>
 #include <set>

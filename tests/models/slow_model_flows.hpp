@@ -1,7 +1,7 @@
 #pragma once
 
-#include "support/slow_model_cluster.hpp"
-#include "support/slow_model_packet.hpp"
+#include "models/slow_model_cluster.hpp"
+#include "models/slow_model_packet.hpp"
 
 #include <cstdint>
 #include <map>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/slow_model_packet.hpp"
+#include "models/slow_model_packet.hpp"
 
 #include <optional>
 #include <vector>

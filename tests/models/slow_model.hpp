@@ -1,9 +1,9 @@
 #pragma once
 
-#include "support/slow_model_checksum.hpp"
-#include "support/slow_model_choices.hpp"
-#include "support/slow_model_fragments.hpp"
-#include "support/slow_model_related.hpp"
+#include "models/slow_model_checksum.hpp"
+#include "models/slow_model_choices.hpp"
+#include "models/slow_model_fragments.hpp"
+#include "models/slow_model_related.hpp"
 
 #include <memory>
 

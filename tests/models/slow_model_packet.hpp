@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kubeproxy/verdict.hpp"
-#include "support/slow_model_bytes.hpp"
+#include "models/slow_model_bytes.hpp"
 
 namespace kubeproxy::slow {
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kubeproxy/dataplane/outcome.hpp"
-#include "support/slow_model_refuse.hpp"
+#include "models/slow_model_refuse.hpp"
 
 #include <deque>
 #include <stdexcept>

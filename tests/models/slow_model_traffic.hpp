@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/slow_model_packets.hpp"
+#include "models/slow_model_packets.hpp"
 
 #include <string>
 #include <utility>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "support/cluster_affinity.hpp"
-#include "support/cluster_flow.hpp"
+#include "models/cluster_affinity.hpp"
+#include "models/cluster_flow.hpp"
 
 #include <chrono>
 #include <cstdint>

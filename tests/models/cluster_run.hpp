@@ -2,9 +2,9 @@
 
 #include "kubeproxy/control/kubernetes.hpp"
 
-#include "support/cluster_history.hpp"
-#include "support/cluster_model.hpp"
-#include "support/cluster_traffic.hpp"
+#include "models/cluster_history.hpp"
+#include "models/cluster_model.hpp"
+#include "models/cluster_traffic.hpp"
 #include "support/testbed.hpp"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/cluster_flow.hpp"
+#include "models/cluster_flow.hpp"
 
 #include <algorithm>
 #include <cstddef>

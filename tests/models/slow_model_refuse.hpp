@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/slow_model_rewrite.hpp"
+#include "models/slow_model_rewrite.hpp"
 
 /// What must not be translated, and what its sender is told.
 namespace kubeproxy::slow {

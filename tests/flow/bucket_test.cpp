@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <random>
 
-namespace kubeproxy::detail {
+namespace kubeproxy::detail::bucket_tests {
 namespace {
 
 template <class Sharing>
@@ -54,4 +54,4 @@ TYPED_TEST(bucket_test, an_entry_takes_the_place_of_the_one_that_is_named) {
 }
 
 } // namespace
-} // namespace kubeproxy::detail
+} // namespace kubeproxy::detail::bucket_tests

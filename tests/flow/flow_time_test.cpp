@@ -4,7 +4,7 @@
 
 #include <chrono>
 
-namespace kubeproxy {
+namespace kubeproxy::flow_time_tests {
 namespace {
 using namespace std::chrono_literals;
 
@@ -25,4 +25,4 @@ TEST(flow_time, timeouts_are_cut_to_what_can_be_told) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::flow_time_tests

@@ -18,7 +18,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::fragment_store_tests {
 namespace {
 
 using namespace std::chrono_literals;
@@ -407,4 +407,4 @@ TYPED_TEST(fragment_stores, a_thousand_datagrams_in_random_order_are_counted_whe
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::fragment_store_tests

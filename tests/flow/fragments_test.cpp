@@ -17,7 +17,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::fragments_tests {
 namespace {
 
 using namespace std::chrono_literals;
@@ -297,4 +297,4 @@ TYPED_TEST(fragments, a_table_does_as_its_model) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::fragments_tests

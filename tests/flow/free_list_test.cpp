@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace kubeproxy::detail {
+namespace kubeproxy::detail::free_list_tests {
 namespace {
 
 TEST(free_stack, the_last_freed_goes_first) {
@@ -65,4 +65,4 @@ TEST(free_queue, goes_round_in_order) {
 }
 
 } // namespace
-} // namespace kubeproxy::detail
+} // namespace kubeproxy::detail::free_list_tests

@@ -9,7 +9,7 @@
 #include <unordered_set>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::hash_tests {
 namespace {
 
 template <class Mixing>
@@ -111,4 +111,4 @@ TYPED_TEST(flow_hash_test, is_a_function_of_tuple_and_seed) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::hash_tests

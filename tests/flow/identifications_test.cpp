@@ -6,7 +6,7 @@
 
 // IPv4 identifications of datagrams that leave with a shared address (RFC 6864 sections 4 and 5.3).
 
-namespace kubeproxy {
+namespace kubeproxy::identifications_tests {
 namespace {
 
 using namespace std::chrono_literals;
@@ -97,4 +97,4 @@ TEST(identifications, a_full_map_forgets_the_oldest) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::identifications_tests

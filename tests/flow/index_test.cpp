@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::index_tests {
 namespace {
 using testing_support::overlap_meter, testing_support::repeat_until_overlapped, testing_support::run_together;
 
@@ -297,4 +297,4 @@ TEST(room_search, says_what_became_of_the_attempt) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::index_tests

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::lifetime_tests {
 namespace {
 using enum flow_state;
 using e = transport_event;
@@ -332,4 +332,4 @@ TEST(lifetime, events_are_read_from_packets) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::lifetime_tests

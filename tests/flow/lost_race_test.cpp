@@ -10,7 +10,7 @@
 // What becomes of an insertion when another worker interferes at the worst moment: it lost a race, which is no reason
 // to say that a table is full.
 
-namespace kubeproxy {
+namespace kubeproxy::lost_race_tests {
 namespace {
 using namespace std::chrono_literals;
 using testing_support::interrupted_workers;
@@ -127,4 +127,4 @@ TEST_F(table_lost_race, the_reply_tuple_is_taken_again_by_another_worker) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::lost_race_tests

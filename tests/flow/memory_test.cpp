@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace kubeproxy {
+namespace kubeproxy::memory_tests {
 namespace {
 
 template <class Memory>
@@ -41,4 +41,4 @@ TYPED_TEST(memory_test, nothing_may_be_asked_for) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::memory_tests

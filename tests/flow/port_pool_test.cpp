@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::port_pool_tests {
 namespace {
 
 constexpr auto any = [](auto const&) { return true; };
@@ -267,4 +267,4 @@ TEST(port_pool, ipv6_addresses_carry_over_bytes) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::port_pool_tests

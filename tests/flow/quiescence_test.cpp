@@ -13,7 +13,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::quiescence_tests {
 namespace {
 using testing_support::overlap_meter, testing_support::repeat_until_overlapped, testing_support::run_together;
 
@@ -256,4 +256,4 @@ TEST(quiescence, who_enters_unseen_sees_the_removal) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::quiescence_tests

@@ -13,7 +13,7 @@
 
 // A host's secret: what is derived from it, and what an attacker who does not know it can do.
 
-namespace kubeproxy {
+namespace kubeproxy::secret_tests {
 namespace {
 
 constexpr std::array all_uses{secret_use::flow_table, secret_use::affinity, secret_use::fragments,
@@ -113,4 +113,4 @@ TEST(secret, tuples_that_collide_under_one_secret_do_not_under_another) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::secret_tests

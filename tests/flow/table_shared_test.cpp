@@ -12,7 +12,7 @@
 #include <random>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::table_shared_tests {
 namespace {
 using namespace std::chrono_literals;
 using testing_support::overlap_meter, testing_support::repeat_until_overlapped, testing_support::run_together;
@@ -294,4 +294,4 @@ TEST(table_shared, a_record_is_not_reused_while_a_worker_may_read_it) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::table_shared_tests

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::table_tests {
 namespace {
 using namespace std::chrono_literals;
 using enum flow_direction;
@@ -538,4 +538,4 @@ void expect_like_a_map(Test& test, std::uint64_t seed, int operations) {
 TYPED_TEST(table_test, behaves_like_a_map) { expect_like_a_map(*this, 5, 1'000'000); }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::table_tests

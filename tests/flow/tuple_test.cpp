@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::tuple_tests {
 namespace {
 
 using seed::fragment;
@@ -159,4 +159,4 @@ TEST(tuple, every_octet_tells_conversations_apart) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::tuple_tests

@@ -17,7 +17,7 @@
 #include <vector>
 
 /// rfc7915/cases.json: another translator's own test suite. The mapping of a case is what its expected packet shows.
-namespace kubeproxy::conformance {
+namespace kubeproxy::conformance::cases_conformance_tests {
 namespace {
 
 using octets = std::vector<std::byte>;
@@ -178,4 +178,4 @@ TEST_F(cases, are_translated_or_answered) {
 }
 
 } // namespace
-} // namespace kubeproxy::conformance
+} // namespace kubeproxy::conformance::cases_conformance_tests

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 /// ICMP errors inside out. A row's expected packet quotes what the sender of the quoted packet sent.
-namespace kubeproxy {
+namespace kubeproxy::icmp_error_tests {
 namespace {
 
 using build::bytes_of;
@@ -318,4 +318,4 @@ TEST(translate_error, refused) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::icmp_error_tests

@@ -14,6 +14,7 @@ std::ostream& operator<<(std::ostream& out, icmp_head const& h) {
     return out << unsigned{h.type} << '/' << unsigned{h.code} << " rest " << h.rest;
 }
 
+namespace icmp_map_tests {
 namespace {
 
 struct row {
@@ -136,4 +137,5 @@ TEST(icmp_map, plateaus_for_routers_before_rfc_1191) {
 }
 
 } // namespace
+} // namespace icmp_map_tests
 } // namespace kubeproxy::detail

@@ -17,7 +17,7 @@
 
 /// rfc7915/random-*.jsonl: packets and their translations, from an implementation that is not ours. The verdict and
 /// every byte must be what the case says, or what one of its alternatives says.
-namespace kubeproxy::conformance {
+namespace kubeproxy::conformance::random_conformance_tests {
 namespace {
 
 std::vector<std::filesystem::path> files() {
@@ -123,4 +123,4 @@ TEST(random_cases_folder, is_here) {
 }
 
 } // namespace
-} // namespace kubeproxy::conformance
+} // namespace kubeproxy::conformance::random_conformance_tests

@@ -8,10 +8,9 @@
 
 #include <gtest/gtest.h>
 
+namespace kubeproxy::rate_limit_tests {
 namespace {
 
-using kubeproxy::rate_limit;
-using kubeproxy::rate_limiter;
 using std::chrono::nanoseconds;
 using namespace std::chrono_literals;
 
@@ -105,3 +104,4 @@ TEST(rate_limiter, random_moments_keep_within_the_bucket) {
 }
 
 } // namespace
+} // namespace kubeproxy::rate_limit_tests

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 /// Packets that no translation does justice to: the reason, what their sender is told, and not a byte changed.
-namespace kubeproxy {
+namespace kubeproxy::refusal_tests {
 namespace {
 
 using build::bytes_of;
@@ -135,4 +135,4 @@ TEST(refusal, hops_used_up) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::refusal_tests

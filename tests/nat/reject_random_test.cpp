@@ -12,7 +12,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy::answers {
+namespace kubeproxy::answers::reject_random_tests {
 namespace {
 
 /// Packets that are nearly right: a template, some octets of it changed, perhaps cut.
@@ -151,4 +151,4 @@ TEST(compose_icmp_error, a_million_hostile_packets) {
 }
 
 } // namespace
-} // namespace kubeproxy::answers
+} // namespace kubeproxy::answers::reject_random_tests

@@ -11,7 +11,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy::answers {
+namespace kubeproxy::answers::reject_tests {
 namespace {
 
 struct outcome {
@@ -389,4 +389,4 @@ TEST(compose_icmp_error, needs_the_headroom_it_states) {
 }
 
 } // namespace
-} // namespace kubeproxy::answers
+} // namespace kubeproxy::answers::reject_tests

@@ -7,7 +7,7 @@
 #include <random>
 
 /// The diagonal: addresses and ports change in place, and nothing else does.
-namespace kubeproxy {
+namespace kubeproxy::rewrite_tests {
 namespace {
 
 using build::bytes_of;
@@ -275,4 +275,4 @@ static_assert(rewriter<ipv4, ipv4>::headroom == 0 && rewriter<ipv6, ipv6>::headr
 static_assert(!rewriter<ipv6, ipv6>::changes_family && rewriter<ipv6, ipv4>::changes_family);
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::rewrite_tests

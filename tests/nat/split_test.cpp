@@ -8,7 +8,7 @@
 #include <vector>
 
 /// Pieces are put together again by octets and offsets alone (RFC 8200 section 4.5).
-namespace kubeproxy {
+namespace kubeproxy::split_tests {
 namespace {
 
 using build::bytes_of;
@@ -76,4 +76,4 @@ TEST(split, what_fits_or_cannot_be_cut_is_one_piece) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::split_tests

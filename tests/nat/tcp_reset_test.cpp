@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy::answers {
+namespace kubeproxy::answers::tcp_reset_tests {
 namespace {
 
 struct outcome {
@@ -239,4 +239,4 @@ TEST(compose_tcp_reset, random_segments) {
 }
 
 } // namespace
-} // namespace kubeproxy::answers
+} // namespace kubeproxy::answers::tcp_reset_tests

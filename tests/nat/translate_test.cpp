@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 /// IPv4 to IPv6 and back, field by field. Both packets of a row are built from scratch.
-namespace kubeproxy {
+namespace kubeproxy::translate_tests {
 namespace {
 
 using build::bytes_of;
@@ -279,4 +279,4 @@ TEST(translate, headroom) {
 static_assert(rewriter<ipv4, ipv6>::headroom == 128 && rewriter<ipv6, ipv4>::headroom == 68);
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::translate_tests

@@ -5,7 +5,7 @@
 #include <map>
 #include <random>
 
-namespace kubeproxy {
+namespace kubeproxy::address_set_tests {
 namespace {
 
 ipv6::address number(unsigned n) { return {std::byte(n >> 16), std::byte(n >> 8), std::byte(n)}; }
@@ -60,4 +60,4 @@ TEST(address_set, agrees_with_a_map_in_random_changes) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::address_set_tests

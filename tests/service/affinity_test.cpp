@@ -11,7 +11,7 @@
 #include <random>
 #include <vector>
 
-namespace kubeproxy {
+namespace kubeproxy::affinity_tests {
 namespace {
 using testing_support::overlap_meter, testing_support::repeat_until_overlapped, testing_support::run_together;
 
@@ -150,4 +150,4 @@ TEST(affinity, two_threads_may_ask_and_tell_at_once) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::affinity_tests

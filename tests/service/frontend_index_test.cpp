@@ -14,7 +14,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::frontend_index_tests {
 namespace {
 
 constexpr std::uint8_t tcp = 6, udp = 17, sctp = 132, icmp = 1;
@@ -230,4 +230,4 @@ TYPED_TEST(frontends_of, many_are_all_found) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::frontend_index_tests

@@ -16,7 +16,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::maglev_tests {
 namespace {
 
 using ring = std::vector<std::uint16_t>;
@@ -436,4 +436,4 @@ TEST(ring_key, spreads_neighbours_over_all_pairs_of_halves) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::maglev_tests

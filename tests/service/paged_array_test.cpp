@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::paged_array_tests {
 namespace {
 
 using small_pages = paged_array<int, 4>;
@@ -92,4 +92,4 @@ TEST(paged_array, the_last_copy_frees_the_elements) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::paged_array_tests

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::address_tests {
 namespace {
 
 /// 2001:db8::`last`, of the documentation range (RFC 3849).
@@ -153,4 +153,4 @@ TEST(address, kinds_of_ipv6) { // RFC 4291 sections 2.5.2, 2.5.3 and 2.7
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::address_tests

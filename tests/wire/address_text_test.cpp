@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::address_text_tests {
 namespace {
 
 struct text_case {
@@ -139,4 +139,4 @@ TEST(address_text, version) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::address_text_tests

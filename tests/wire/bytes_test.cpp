@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::bytes_tests {
 namespace {
 
 using seed::octets;
@@ -78,4 +78,4 @@ TEST(bytes, a_copy_leaves_what_is_behind_it) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::bytes_tests

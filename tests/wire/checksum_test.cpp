@@ -6,7 +6,7 @@
 
 #include <random>
 
-namespace kubeproxy {
+namespace kubeproxy::checksum_tests {
 namespace {
 
 using seed::octets;
@@ -90,4 +90,4 @@ TEST(checksum, pseudo_header) { // RFC 8200 section 8.1: the upper half of the l
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::checksum_tests

@@ -7,7 +7,7 @@
 #include <random>
 #include <string_view>
 
-namespace kubeproxy {
+namespace kubeproxy::crc32c_tests {
 namespace {
 
 using seed::octets;
@@ -76,4 +76,4 @@ TEST(crc32c, stands_lowest_byte_first) { // RFC 9260 appendix A
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::crc32c_tests

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::embedded_address_tests {
 namespace {
 
 /// An address from its eight groups of 16 bits, as RFC 4291 section 2.2 writes them.
@@ -86,4 +86,4 @@ TEST(embedded_address, the_prefix_for_local_use) { // RFC 8215 section 5: 64:ff9
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::embedded_address_tests

@@ -23,6 +23,7 @@ static std::ostream& operator<<(std::ostream& out, extension_chain const& c) {
                << ", extension after fragment " << c.extension_after_fragment;
 }
 
+namespace extension_tests {
 namespace {
 
 using seed::fragment;
@@ -214,4 +215,5 @@ TEST(extension, the_longest_chain_there_is) { // 8191 headers fill the largest p
 }
 
 } // namespace
+} // namespace extension_tests
 } // namespace kubeproxy

@@ -15,7 +15,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::hostile_bytes_tests {
 namespace {
 
 constexpr int count = 1'000'000;
@@ -239,4 +239,4 @@ TEST(hostile_bytes, a_valid_packet_cut_anywhere_is_refused) { // RFC 791, RFC 82
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::hostile_bytes_tests

@@ -8,7 +8,7 @@
 
 // Sources that do not change family, range by range, with their neighbours on both sides.
 
-namespace kubeproxy {
+namespace kubeproxy::illegal_address_tests {
 namespace {
 
 template <ip_version V>
@@ -46,4 +46,4 @@ TEST(illegal_address, of_ipv6) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::illegal_address_tests

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::ipv4_tests {
 namespace {
 
 using seed::octets;
@@ -153,4 +153,4 @@ TEST(ipv4, a_header_is_written_with_its_checksum) { // RFC 791 section 3.1; the 
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::ipv4_tests

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::ipv6_tests {
 namespace {
 
 using seed::octets;
@@ -138,4 +138,4 @@ TEST(ipv6, a_fragment_header_is_written) { // RFC 8200 section 4.5
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::ipv6_tests

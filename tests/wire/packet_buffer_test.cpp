@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::packet_buffer_tests {
 namespace {
 
 using seed::octets;
@@ -92,4 +92,4 @@ TEST(packet_buffer, a_host_without_offloads_says_nothing_about_them) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::packet_buffer_tests

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::packet_tests {
 namespace {
 
 using seed::fragment;
@@ -333,4 +333,4 @@ TEST(packet, which_icmp_messages_quote_a_packet) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::packet_tests

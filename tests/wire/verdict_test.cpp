@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-namespace kubeproxy {
+namespace kubeproxy::verdict_tests {
 namespace {
 
 struct reason_case {
@@ -163,4 +163,4 @@ TEST(verdict_counters, bytes_go_with_their_packets) {
 }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::verdict_tests

@@ -26,7 +26,8 @@ packages=(g++ cmake ninja-build python3 python3-scapy libboost1.81-dev libboost-
     iproute2 iputils-ping iputils-tracepath traceroute curl iperf3 socat bind9-dnsutils prometheus) # for e2e
 # Upstream's package of kubectl and Debian's hold the same file, so neither can be installed beside the other.
 command -v kubectl >/dev/null || packages+=(kubernetes-client)
-[ $quick = yes ] || packages+=(clang libclang-rt-14-dev clang-format clang-tidy util-linux clang-16 clang-19)
+[ $quick = yes ] || packages+=(clang libclang-rt-14-dev clang-format clang-tidy util-linux clang-16 clang-19
+    g++-s390x-linux-gnu g++-aarch64-linux-gnu qemu-user-static)
 require "${packages[@]}" || { echo "the packages could not be installed" >&2; exit 1; }
 
 # check NAME COMMAND...: one check, shown whole only when it fails.
@@ -125,6 +126,18 @@ thread_sanitizer() {
     personality=()
 }
 
+build_for() { # MACHINE
+    cmake -G Ninja -S tests/other_machines -B "$build/$1" -D MACHINE="$1" \
+        -D KUBEPROXY_HOST_NAT_TESTS="$build/main/tests/nat_tests" && cmake --build "$build/$1" --parallel "$jobs"
+}
+
+other_machines() {
+    local machine
+    for machine in s390x aarch64; do
+        check $machine.build build_for $machine && ctest_in $machine
+    done
+}
+
 own_sources() { find include tests bench examples -name '*.[ch]pp' -print0; }
 
 format() { own_sources | xargs -0 clang-format --style=file --dry-run -Werror; }
@@ -156,6 +169,7 @@ if [ $quick = no ]; then
     stage "clang-format, clang-tidy" lint
 fi
 stage "g++ -O2 with assertions, benchmarks, scenarios, package" main
+[ $quick = yes ] || stage "s390x, big-endian, and aarch64: unit tests of wire, flow, service and nat, emulated" other_machines
 
 [ ${#failures[@]} -eq 0 ] || printf 'failed: %s\n' "${failures[@]}"
 echo "$passed passed, $failed failed, $skipped skipped"

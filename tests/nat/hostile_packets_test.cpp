@@ -1,6 +1,7 @@
 #include "kubeproxy/nat/rewrite.hpp"
 #include "kubeproxy/nat/split.hpp"
 
+#include "support/digest.hpp"
 #include "support/seed_packets.hpp"
 
 #include <gtest/gtest.h>
@@ -14,11 +15,13 @@
 #include <vector>
 
 /// Damaged packets through every rewriter: whatever the bytes are, a refused packet is as it was, and a forwarded
-/// one is a packet again that shows what it was to show. The sanitizers watch.
-namespace kubeproxy {
+/// one is a packet again that shows what it was to show. The sanitizers watch. The digests that this prints are the
+/// same on every machine: tests/other_machines compares them.
+namespace kubeproxy::hostile_packets_tests {
 namespace {
 
 using seed::octets;
+using testing_support::digest;
 
 template <ip_version V>
 tuple<V> random_tuple(std::mt19937& random) {
@@ -66,7 +69,7 @@ void expect_a_packet(mutable_byte_span bytes, tuple<To> const& after, bool const
 
 /// \param headroom is on the heap with the packet, so that a byte too far is seen
 template <ip_version From, ip_version To>
-drop_reason try_one(octets const& in, std::size_t headroom, std::mt19937& random) {
+drop_reason try_one(octets const& in, std::size_t headroom, std::mt19937& random, digest& all) {
     octets memory(headroom + in.size());
     std::ranges::copy(in, memory.begin() + static_cast<std::ptrdiff_t>(headroom));
     span_packet packet{memory, headroom};
@@ -80,6 +83,8 @@ drop_reason try_one(octets const& in, std::size_t headroom, std::mt19937& random
         expect_a_packet<To>(packet.bytes(), after, is_icmp_error);
     else
         EXPECT_TRUE(std::ranges::equal(packet.bytes(), in)) << name(outcome.why) << " changed the packet";
+    all.add(static_cast<std::uint8_t>(outcome.why));
+    all.add(packet.bytes());
     return outcome.why;
 }
 
@@ -109,11 +114,12 @@ void try_many(unsigned count) {
     std::mt19937 random{7915};
     auto const kinds = seed::all_kinds();
     std::map<std::string, unsigned> outcomes;
+    digest all;
     for (unsigned i = 0; i < count; ++i) {
         auto packet = kinds[random() % kinds.size()].bytes;
         damage(packet, random);
         std::array const headrooms{rewriter<From, To>::headroom, std::size_t{28}, std::size_t{0}};
-        auto const why = try_one<From, To>(packet, headrooms[random() % headrooms.size()], random);
+        auto const why = try_one<From, To>(packet, headrooms[random() % headrooms.size()], random, all);
         ++outcomes[std::string{name(why)}];
         if (testing::Test::HasFailure()) {
             ADD_FAILURE() << "packet " << i;
@@ -121,6 +127,7 @@ void try_many(unsigned count) {
         }
     }
     for (auto const& [why, times] : outcomes) std::cout << (why == "none" ? "forwarded" : why) << ' ' << times << '\n';
+    std::cout << "digest of " << From::number << " to " << To::number << ": " << all << '\n';
     EXPECT_GT(outcomes["none"], count / 20);
 }
 
@@ -130,4 +137,4 @@ TEST(hostile_packets, from_6_to_4) { try_many<ipv6, ipv4>(100'000); }
 TEST(hostile_packets, from_6_to_6) { try_many<ipv6, ipv6>(100'000); }
 
 } // namespace
-} // namespace kubeproxy
+} // namespace kubeproxy::hostile_packets_tests

@@ -55,7 +55,8 @@ MOST_LINES = 300
 VERSION_HEADER = "version.hpp"
 MACROS = ["KUBEPROXY_VERSION_MAJOR", "KUBEPROXY_VERSION_MINOR", "KUBEPROXY_VERSION_PATCH"]
 MACRO = re.compile(r"^[ \t]*#[ \t]*(?:define|undef)[ \t]+(\w+)[^\n]*", re.MULTILINE)
-NAMESPACE = re.compile(r"\bnamespace\s+(kubeproxy\b[^{;=]*?)\s*[{;=]")
+# universal-ctags and clangd index nothing in `namespace kubeproxy::inline v1_7 {`.
+NAMESPACE = re.compile(r"\bnamespace\s+(kubeproxy\b[^{;=]*?)\s*[{;=](?:\s*inline\s+namespace\s+(\w+)\s*\{)?")
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
 COMMENT_OR_LITERAL = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'', re.DOTALL)
@@ -106,7 +107,7 @@ def include_breaches(header: str, text: str, headers: set[str]) -> list[str]:
 def abi_namespace(version: str) -> str:
     """The namespace of everything: with another major or minor version, one that no object file of this one links."""
     numbers = dict(re.findall(r"^#define KUBEPROXY_VERSION_(MAJOR|MINOR) (\d+)$", version, re.MULTILINE))
-    return f"kubeproxy::inline v{numbers.get('MAJOR')}_{numbers.get('MINOR')}"
+    return f"kubeproxy {{ inline namespace v{numbers.get('MAJOR')}_{numbers.get('MINOR')}"
 
 
 def name_breaches(header: str, bare: str, abi: str) -> list[str]:
@@ -114,8 +115,10 @@ def name_breaches(header: str, bare: str, abi: str) -> list[str]:
     for macro in MACRO.findall(bare):
         if header != VERSION_HEADER or macro not in MACROS:
             found.append(f"defines {macro}, which is no macro that the library promises")
-    opened = [" ".join(name.split()) for name in NAMESPACE.findall(bare)]
-    found += [f"opens namespace {name}, not {abi}" for name in opened if name.removesuffix("::detail") != abi]
+    opened = []
+    for name, inline in NAMESPACE.findall(bare):
+        opened.append(" ".join(name.split()) + (f" {{ inline namespace {inline}" if inline else ""))
+    found += [f"opens namespace {name}, not {abi}" for name in opened if name != abi]
     if header != UMBRELLA and not opened:
         found.append(f"declares nothing in {abi}")
     return found
@@ -169,7 +172,8 @@ def check(include_dir: Path) -> list[str]:
 VERSION = """#define KUBEPROXY_VERSION_MAJOR 1
 #define KUBEPROXY_VERSION_MINOR 7
 #define KUBEPROXY_VERSION_PATCH 3"""
-NOTHING = "namespace kubeproxy::inline v1_7 {}"  # stands in each header of the trees that opens no namespace
+# Stands in each header of the trees that opens no namespace.
+NOTHING = "namespace kubeproxy { inline namespace v1_7 {} }"
 INCLUDE_VERSION = '#include "kubeproxy/version.hpp"'
 GOOD_TREE = {
     "version.hpp": VERSION,
@@ -177,7 +181,7 @@ GOOD_TREE = {
     "wire/bytes.hpp": f"{INCLUDE_VERSION}\n#include <boost/endian/conversion.hpp>\nauto p = reinterpret_cast<int*>(q);",
     "wire/address.hpp": '#include "kubeproxy/verdict.hpp"',
     "flow/table.hpp": '#include "kubeproxy/wire/address.hpp"\n// no reinterpret_cast here\nauto s = "memcpy(";',
-    "service/maglev.hpp": f"{INCLUDE_VERSION}\nnamespace  kubeproxy::inline v1_7::detail {{}}\nnamespace std {{}}",
+    "service/maglev.hpp": f"{INCLUDE_VERSION}\nnamespace  kubeproxy\n{{ inline  namespace v1_7 {{}} }}",
     "service/snapshot.hpp": '#include "kubeproxy/flow/table.hpp"\n#include "kubeproxy/service/maglev.hpp"',
     "nat/rewrite.hpp": '#include "kubeproxy/flow/table.hpp"',
     "dataplane/proxy.hpp": '#include "kubeproxy/nat/rewrite.hpp"\n#include "kubeproxy/service/snapshot.hpp"',
@@ -221,14 +225,15 @@ BAD_HEADERS = [
     (
         "version.hpp",
         VERSION.replace("MINOR 7", "MINOR 8"),
-        "opens namespace kubeproxy::inline v1_7, not kubeproxy::inline v1_8",
+        "opens namespace kubeproxy { inline namespace v1_7, not kubeproxy { inline namespace v1_8",
     ),
     ("flow/table.hpp", "namespace kubeproxy {}", "opens namespace kubeproxy, not"),
     ("flow/table.hpp", "namespace kubeproxy::detail {}", "opens namespace kubeproxy::detail, not"),
-    ("flow/table.hpp", "namespace kubeproxy::inline v1_6\n{ int a; }", "opens namespace kubeproxy::inline v1_6, not"),
+    ("flow/table.hpp", "namespace kubeproxy::inline v1_7\n{ int a; }", "opens namespace kubeproxy::inline v1_7, not"),
+    ("flow/table.hpp", "namespace kubeproxy { inline namespace v1_6 {} }", "{ inline namespace v1_6, not"),
     ("flow/table.hpp", f"{NOTHING} namespace kubeproxy::v1_7 {{}}", "opens namespace kubeproxy::v1_7, not"),
-    ("flow/table.hpp", "namespace other { int a; }", "declares nothing in kubeproxy::inline v1_7"),
-    ("flow/table.hpp", f"// {NOTHING}\nnamespace n {{}}", "declares nothing in kubeproxy::inline v1_7"),
+    ("flow/table.hpp", "namespace other { int a; }", "declares nothing in kubeproxy { inline namespace v1_7"),
+    ("flow/table.hpp", f"// {NOTHING}\nnamespace n {{}}", "declares nothing in kubeproxy { inline namespace v1_7"),
 ]
 
 

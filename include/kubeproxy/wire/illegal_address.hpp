@@ -11,7 +11,7 @@ inline namespace v0_2 {
 inline constexpr prefix<ipv6> well_known_nat64_prefix{
     {std::byte{0x00}, std::byte{0x64}, std::byte{0xff}, std::byte{0x9b}}, 96};
 
-/// ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)
+/// IPv4-mapped addresses, 0:0:0:0:0:ffff:0:0/96 (RFC 4291 section 2.5.5.2)
 inline constexpr prefix<ipv6> ipv4_mapped_prefix{{std::byte{0}, std::byte{0}, std::byte{0}, std::byte{0}, std::byte{0},
                                                   std::byte{0}, std::byte{0}, std::byte{0}, std::byte{0}, std::byte{0},
                                                   std::byte{0xff}, std::byte{0xff}},

@@ -68,7 +68,7 @@ inline testing_support::host_settings settings_of(unsigned bits, unsigned table)
     s.proxy.affinity_clients = 16;
     if ((bits & 4u) != 0) s.proxy.new_flows = {.per_second = 1, .burst = 0};
     s.proxy.fragments = {.table = {.messages = 4}, .store = {.slots = 6, .slot_size = 256, .per_message = 4}};
-    s.proxy.share = {.index = 0, .count = 8192}; // few source ports: they run out
+    s.proxy.share = {.index = 0, .count = 4096}; // few source ports and identifications: they run out
     return s;
 }
 

@@ -1,5 +1,6 @@
 // Any bytes as Kubernetes objects: no sanitizer report, snapshots that the data path can rely on, and the same result
-// wherever the bytes are cut. The first byte of the input says how long the pieces are.
+// wherever the bytes are cut. The first byte of the input says how long the pieces are, and its highest bit whether
+// they are read as a watch, whose changes are published piece by piece.
 
 #include "kubeproxy/control/kubernetes.hpp"
 
@@ -51,20 +52,31 @@ struct cluster {
     }
 };
 
+void read_as_a_whole_and_in_pieces(std::string_view text, std::size_t piece) {
+    cluster whole, pieces;
+    whole.read(text, text.size() + 1);
+    pieces.read(text, piece);
+    if (whole.finish() != pieces.finish()) fail("where the text is cut makes a difference");
+    if (whole.refused != pieces.refused) fail("where the text is cut makes a difference to what is refused");
+}
+
+void watch(std::string_view text, std::size_t piece) {
+    constexpr std::size_t most_publications = 8; // of pieces that change nothing, too: each costs as much as an object
+    cluster live;
+    live.feed(text, std::max(piece, text.size() / most_publications + 1));
+    static_cast<void>(live.finish());
+}
+
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
     if (size == 0) return 0;
-    auto const piece = std::max<std::size_t>(data[0], 1);
+    auto const piece = std::max<std::size_t>(data[0] & 0x7fu, 1);
     std::string text(size - 1, '\0');
     std::transform(data + 1, data + size, text.begin(), [](std::uint8_t octet) { return static_cast<char>(octet); });
-
-    cluster whole, pieces, live;
-    whole.read(text, text.size() + 1);
-    pieces.read(text, piece);
-    live.feed(text, piece);
-    static_cast<void>(live.finish());
-    if (whole.finish() != pieces.finish()) fail("where the text is cut makes a difference");
-    if (whole.refused != pieces.refused) fail("where the text is cut makes a difference to what is refused");
+    if ((data[0] & 0x80u) != 0)
+        watch(text, piece);
+    else
+        read_as_a_whole_and_in_pieces(text, piece);
     return 0;
 }

@@ -20,7 +20,8 @@ using namespace kubeproxy;
 using namespace kubeproxy::testing_support;
 
 /// Making one costs more than a packet does, so each is made once. What an input leaves behind is gone before the next:
-/// flows are flushed, the clock makes a leap, and the only thing left is which source port comes next.
+/// flows are flushed, and the clock makes a leap that is longer than anything is remembered: identifications for two
+/// and a half minutes. The only thing left is which source port and which identification come next.
 class bed {
   public:
     bed(hostile_services which, host_settings const& settings) {
@@ -28,7 +29,7 @@ class bed {
         host_ = std::make_unique<hostile_host>(services_, settings);
     }
     void run(guarded_packet const& packet, std::size_t spares) {
-        constexpr std::chrono::seconds leap{100};
+        constexpr std::chrono::hours leap{4};
         clock_ += leap;
         host_->flows().flush();
         std::vector<guarded_packet> burst(1, packet);

@@ -56,7 +56,7 @@ inline testing_support::host_settings settings_of(unsigned bits, unsigned table)
     };
     constexpr std::array<mtus, 4> links{
         {{1280, 1500, 1500}, {1280, 1280, 68}, {1500, 9000, 576}, {65535, 65535, 65535}}};
-    constexpr std::array<std::uint32_t, 4> sizes{64, 8, 1, 0};
+    constexpr std::array<std::uint32_t, 4> sizes{32, 8, 1, 0};
     auto const& link = links[bits >> 3 & 3u];
     testing_support::host_settings s;
     s.flows = {sizes[table], sizes[table]};
@@ -91,8 +91,12 @@ struct packet_shape {
         s.completes_header = (bits & 32u) == 0;
         s.completes_transport = (bits & 64u) == 0;
         s.spares = (bits & 128u) != 0 ? 3 + (more & 63u) : 0;
-        s.stretch = in.next() * std::size_t{257};
+        s.stretch = stretch_of(in.next());
         return s;
+    }
+    /// Mostly around the MTUs, else about as long as a packet can be: those take a hundred times as long.
+    [[nodiscard]] static constexpr std::size_t stretch_of(std::size_t byte) {
+        return byte < 240 ? byte * 12 : byte * 257;
     }
     [[nodiscard]] guarded_packet packet_of(octets bytes) const {
         if (stretch != 0) {

@@ -85,11 +85,12 @@ for name in TRANSLATIONS:
     INPUTS["others_" + name] = start() + converse(name, SCTP, detail=1) + converse(name, ECHO) + request(name, SCTP, 0, 1, 7)
     INPUTS["errors_" + name] = start() + request(name, detail=40) + FLUSH + b"".join(error(k | 80) for k in range(4)) + error(0, 28)
     INPUTS["fragments_" + name] = start() + request(name, detail=80) + cut(0) + FLUSH + request(name, detail=80, port=2) + cut(1) + later(SECOND, 2) + FLUSH
-    INPUTS["flood_" + name] = start(settings=0x20) + flood(name, TCP, 70) + flood(name, UDP, 30) + converse(name, TCP, 1) + later(MINUTE, 10) + flood(name, TCP, 9)
+    INPUTS["flood_" + name] = start(settings=0x20) + flood(name, TCP, 31) + flood(name, UDP, 9) + converse(name, TCP, 1) + later(MINUTE, 10) + flood(name, TCP, 9)
     INPUTS["time_" + name] = start(SHORT) + converse(name) + earlier(SECOND, 2) + converse(name) + later(HOUR, 3) + request(name) + earlier(DAY, 25) + converse(name)
 # So many first fragments in a burst that one is forgotten before those that waited for it are let go.
 INPUTS["crowded_fragments"] = start() + request("44", detail=40) + part(2, 2, 1) + FLUSH + request("44", detail=40) + part(0, 2, 1) + b"".join(request("46", client=k, detail=40) + part(0, 2, 1) for k in range(8)) + FLUSH
-INPUTS["hairpin"] = start(HAIRPIN) + b"".join(converse(name, TCP) for name in TRANSLATIONS) + flood("44", UDP, 40)
+INPUTS["ports_run_out"] = start(CLUSTER) + flood("44", UDP, 20) + flood("64", UDP, 9)
+INPUTS["hairpin"] = start(HAIRPIN) + b"".join(converse(name, TCP) for name in TRANSLATIONS) + flood("44", UDP, 31)
 INPUTS["node_ports"] = start(NODE_PORTS) + converse("44") + converse("46", TCP) + converse("66") + converse("64", TCP)
 INPUTS["cluster"] = start(CLUSTER) + converse("44") + later(SECOND, 40) + converse("46") + converse("64", TCP) + request("44", SCTP)
 INPUTS["rejected"] = start(WITHOUT_PODS, 2) + b"".join(request(name, TCP, detail=SYN) for name in TRANSLATIONS)

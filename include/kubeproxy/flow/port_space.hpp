@@ -17,7 +17,8 @@ struct port_span {
     std::uint16_t last = 0;
 };
 
-/// Which of how many workers: each takes ports that no other takes.
+/// Which of how many workers: each takes ports and fragment identifications that no other takes.
+/// \pre index < count, and count is at most 4,096
 struct worker_share {
     std::uint32_t index = 0;
     std::uint32_t count = 1;

@@ -1,7 +1,7 @@
 // What one change of a large cluster costs, from the watch event to the snapshot that workers see, and what a service
 // weighs. The counters worst_ms are what matters: workers see the cluster as it was for so long.
 
-#include "models/cluster_objects.hpp"
+#include "support/cluster_objects.hpp"
 
 #include "kubeproxy/control/controller.hpp"
 #include "kubeproxy/control/kubernetes.hpp"

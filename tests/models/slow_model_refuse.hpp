@@ -93,6 +93,10 @@ inline bool is_one_node(octets const& a) { // RFC 1122 section 3.2.1.3; RFC 4443
     return first != 0xff && get(a, 0, 8) + (get(a, 8, 8) & ~std::size_t{1}) != 0;
 }
 
+inline bool is_many_nodes(octets const& a) { // RFC 1112 section 4 and RFC 919; RFC 4291 section 2.7
+    return get(a, 0, 1) >= (a.size() == 4 ? 224u : 255u);
+}
+
 } // namespace detail
 
 /// RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 (e)
@@ -134,8 +138,8 @@ inline std::optional<octets> reset_about(octets const& packet, reading const& r)
     bool const is_intact = header >= 20 && header <= segment.size() &&
                            (pseudo_header(r.shown, segment.size()) + residue(segment)) % ones == 0 &&
                            (r.version == 6 || residue(part(packet, 0, r.transport)) == 0);
-    if (!is_intact || (flags & 4) != 0 || r.segments_left != 0 || !detail::is_one_node(r.shown.source))
-        return std::nullopt;
+    bool const is_between_nodes = detail::is_one_node(r.shown.source) && !detail::is_many_nodes(r.shown.destination);
+    if (!is_intact || (flags & 4) != 0 || r.segments_left != 0 || !is_between_nodes) return std::nullopt;
     auto const length = segment.size() - header + ((flags & 2) != 0 ? 1 : 0) + (flags & 1);
     bool const has_ack = (flags & 16) != 0;
     auto const message = seed::joined({seed::be16(r.shown.dport), seed::be16(r.shown.sport),

@@ -20,7 +20,7 @@ def main() -> int:
         at = options.index(option)
         captures[option], options[at:at + 2] = options[at + 1], []
     device = f"net_pcap0,rx_pcap={captures['--read']},tx_pcap={captures['--write']}"
-    own = ["--packet-time", "--stop-when-idle", str(IDLE_MS), "--mtu", "9000", *options]
+    own = ["--seed", "1", "--packet-time", "--stop-when-idle", str(IDLE_MS), "--mtu", "9000", *options]
     # One lcore, on whichever processor is free: of many runs at once each would keep the same one busy.
     lcore = f"0@({','.join(map(str, os.sched_getaffinity(0)))})"
     command = [program, *ENVIRONMENT, "--lcores", lcore, "--vdev", device, "--", *own]

@@ -22,9 +22,9 @@ void forward(dpdk::settings const& s) {
     std::cout << all.notes().answers << std::flush;
     for (auto const& line : all.notes().refused) std::cerr << "dpdk_forwarder: " << line << '\n';
 
+    dpdk::life life{s.stop_when_idle}; // before anybody can speak to the program, and then ask it to end
     std::optional<dpdk::control_thread> control;
     if (!s.control.empty()) control.emplace(all, s.control);
-    dpdk::life life{s.stop_when_idle};
     auto const lasts = [] { return !dpdk::life::is_over(); };
     if (s.run == dpdk::settings::mode::baseline)
         all.run([&](dpdk::worker& w) { life.note(w.poll<dpdk::work::baseline>()); }, lasts);

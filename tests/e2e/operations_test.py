@@ -253,7 +253,7 @@ class Restart(WithForwarder):
         whole = flows.read_bytes()
         self.net.stop()
         for content, why in ((whole[:-1], "is truncated"), (b"#!/bin/sh\n", "is no file of flows"),
-                             (whole[:8] + b"\x00\x00" + whole[10:], "is of version 0, and this program reads version 1"),
+                             (whole[:8] + b"\x00\x00" + whole[10:], "is of version 0, and this program reads versions 1 to 2"),
                              (whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:], "is damaged: its checksum is wrong")):
             flows.write_bytes(content)
             done = self.net.router.run(PROGRAM, *self.net.taps(), "--config", self.config, "--restore", flows, check=False)

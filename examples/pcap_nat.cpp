@@ -162,10 +162,7 @@ class translator {
                     if (e.address == kubeproxy::ip_address{from}) return true;
             return false;
         };
-        auto const& services = control_.configuration().services();
-        for (std::size_t slot = 0; slot < services.size(); ++slot)
-            if (is_ours(services[slot])) return true;
-        return false;
+        return std::ranges::any_of(control_.configuration().services(), is_ours);
     }
 
     template <kubeproxy::ip_version V>

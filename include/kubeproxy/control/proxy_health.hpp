@@ -18,7 +18,7 @@ inline namespace v0_2 {
     using namespace std::chrono;
     auto const midnight = floor<days>(when);
     year_month_day const date{midnight};
-    hh_mm_ss const time{floor<nanoseconds>(when - midnight)};
+    hh_mm_ss<nanoseconds> const time{floor<nanoseconds>(when - midnight)};
     char text[64];
     std::snprintf(text, sizeof text, "%04d-%02u-%02uT%02d:%02d:%02d.%09lldZ", int{date.year()}, unsigned{date.month()},
                   unsigned{date.day()}, static_cast<int>(time.hours().count()),

@@ -49,7 +49,7 @@ class shared_topology {
     }
 
     [[nodiscard]] endpoint_topology const& operator*() const noexcept {
-        static endpoint_topology const none;
+        static auto const& none = *new endpoint_topology const; // never destroyed: others may be used after main()
         return shared_ == nullptr ? none : shared_->value;
     }
     [[nodiscard]] endpoint_topology const* operator->() const noexcept { return &**this; }

@@ -120,7 +120,7 @@ TEST(table_shared, threads_that_enter_the_same_flow_make_one) {
     constexpr std::uint32_t flows = 5000;
     repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
-        table_type table{{.narrow = 2 * flows, .wide = 0}, secret{2}, domain};
+        table_type table{{.narrow = 3 * flows, .wide = 0}, secret{2}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
         std::atomic<std::uint32_t> inserted{0}, duplicates{0}, wrong{0};
         run_together(2, [&](std::size_t which) {
@@ -148,7 +148,7 @@ TEST(table_shared, threads_that_want_one_reply_tuple_share_it_never) {
     constexpr std::uint32_t flows = 5000, apart = 1'000'000;
     repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
-        table_type table{{.narrow = 2 * flows, .wide = 0}, secret{3}, domain};
+        table_type table{{.narrow = 3 * flows, .wide = 0}, secret{3}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
         std::atomic<std::uint32_t> inserted{0}, taken{0};
         run_together(2, [&](std::size_t which) {
@@ -178,7 +178,9 @@ TEST(table_shared, threads_that_replace_an_expired_flow_see_it_replaced) {
     constexpr std::uint32_t flows = 5000, apart = 1'000'000;
     repeat_until_overlapped(2, 2000, [&](overlap_meter& meter) {
         quiescent_domain domain;
-        table_type table{{.narrow = 3 * flows, .wide = 0}, secret{3}, domain};
+        // While the system keeps one thread from running, no record is reused: not those of the expired flows, and not
+        // those that the other thread tried in vain to enter.
+        table_type table{{.narrow = 5 * flows, .wide = 0}, secret{3}, domain};
         std::array<std::size_t, 2> const workers{*domain.attach(), *domain.attach()};
         {
             burst const inside{domain, workers[0]};

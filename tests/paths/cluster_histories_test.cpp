@@ -70,7 +70,10 @@ TEST_P(cluster_histories, proxy_and_model_agree) {
         ASSERT_TRUE(run.run(steps_of_a_history));
         for (auto const& [what, n] : run.tally()) met[what] += n;
     }
-    for (auto const& [what, in] : met_in_histories) EXPECT_GE(met[what], count / in) << what;
+    for (auto const& [what, in] : met_in_histories) {
+        auto const least = count / in;
+        EXPECT_GE(met[what], least > 1 ? least : 0) << what; // where one is wanted, chance decides whether there is one
+    }
     if (is_long())
         for (auto const& [what, n] : met) std::printf("%9zu %s\n", n, what.c_str());
 }

@@ -64,7 +64,7 @@ void run_together(std::size_t threads, F&& work) {
 /// hardly overlapped in `max_rounds` rounds: the test has then shown nothing about what they do at the same time. A
 /// machine with one processor overlaps only where it switches between threads, and such a test fails there.
 template <class F>
-void repeat_until_overlapped(std::size_t threads, std::uint64_t enough, F&& round, unsigned max_rounds = 300) {
+void repeat_until_overlapped(std::size_t threads, std::uint64_t enough, F&& round, unsigned max_rounds = 3000) {
     std::uint64_t overlaps = 0;
     unsigned rounds = 0;
     for (; rounds < max_rounds && overlaps < enough && !testing::Test::HasFailure(); ++rounds) {

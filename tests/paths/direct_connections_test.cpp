@@ -70,39 +70,28 @@ class direct_connections : public testing::TestWithParam<direct_case> {
             EXPECT_TRUE(build::is_whole(answer.bytes));
         }
     }
+    /// The pod sees the earlier connection as the client's own, and the later one from another port of the client.
+    void expect_both_work(conversation const& earlier, conversation const& later) {
+        auto const first = at_pod(earlier, segment::open);
+        EXPECT_EQ(first, direct());
+        expect_answered(first, earlier);
+
+        auto const second = at_pod(later, segment::open);
+        EXPECT_EQ(second.destination, direct().destination);
+        EXPECT_EQ(second.source.address, GetParam().client);
+        EXPECT_NE(second.source.port, 4000u);
+        expect_answered(second, later);
+        expect_answered(first, earlier);
+        EXPECT_EQ(at_pod(earlier, segment::data), first);
+        EXPECT_EQ(at_pod(later, segment::data), second);
+    }
 
     testbed bed{ku(), with_direct};
 };
 
-TEST_P(direct_connections, the_service_is_asked_later) {
-    auto const first = at_pod(direct(), segment::open);
-    EXPECT_EQ(first, direct());
-    expect_answered(first, direct());
+TEST_P(direct_connections, the_service_is_asked_later) { expect_both_work(direct(), by_service()); }
 
-    auto const second = at_pod(by_service(), segment::open);
-    EXPECT_EQ(second.destination, direct().destination);
-    EXPECT_EQ(second.source.address, GetParam().client);
-    EXPECT_NE(second.source.port, 4000u);
-    expect_answered(second, by_service());
-    expect_answered(first, direct());
-    EXPECT_EQ(at_pod(direct(), segment::data), first);
-    EXPECT_EQ(at_pod(by_service(), segment::data), second);
-}
-
-TEST_P(direct_connections, the_pod_is_asked_later) {
-    auto const first = at_pod(by_service(), segment::open);
-    EXPECT_EQ(first, direct());
-    expect_answered(first, by_service());
-
-    auto const second = at_pod(direct(), segment::open);
-    EXPECT_EQ(second.destination, direct().destination);
-    EXPECT_EQ(second.source.address, GetParam().client);
-    EXPECT_NE(second.source.port, 4000u);
-    expect_answered(second, direct());
-    expect_answered(first, by_service());
-    EXPECT_EQ(at_pod(by_service(), segment::data), first);
-    EXPECT_EQ(at_pod(direct(), segment::data), second);
-}
+TEST_P(direct_connections, the_pod_is_asked_later) { expect_both_work(by_service(), direct()); }
 
 /// Kubernetes: a Service's changes are none of a connection's that does not go through it.
 TEST_P(direct_connections, go_on_when_the_service_is_gone) {

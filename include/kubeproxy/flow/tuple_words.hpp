@@ -27,8 +27,8 @@ template <ip_version V>
 }
 
 namespace detail {
-/// The words of a tuple as a big-endian machine has them, turned into those that a little-endian one has: hashes are
-/// made of these, for nodes of both kinds must agree on them.
+/// The words of a tuple as a big-endian machine reads them, turned into those that a little-endian machine reads.
+/// Hashes are computed from the latter, because nodes of either byte order must compute the same hash.
 template <std::size_t Words>
 [[nodiscard, gnu::always_inline]] constexpr std::array<std::uint64_t, Words>
 little_endian_words(std::array<std::uint64_t, Words> words) noexcept {

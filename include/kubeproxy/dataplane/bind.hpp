@@ -10,6 +10,7 @@
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/nat/rate_limit.hpp"
 #include "kubeproxy/nat/refusal.hpp"
+#include "kubeproxy/service/standing.hpp"
 
 #include <concepts>
 #include <cstdint>
@@ -49,9 +50,10 @@ class bind_stage {
 
   private:
     static constexpr bool is_shared = Table::sharing_type::is_shared;
-    /// How many ports to try for one flow. A port that was free for the search is free for the insertion, too, unless
-    /// another worker's client uses this very port by chance, and its flow is entered in between.
-    static constexpr unsigned max_ports = is_shared ? 4 : 1;
+    /// How often to enter one flow again after a failure. A single worker needs one attempt, with another port: a port
+    /// that was free when the pool chose it is still free at the insertion. Where workers share the table, another
+    /// worker may enter a flow with the same port or with the same original tuple in between.
+    static constexpr unsigned max_attempts = is_shared ? 4 : 1;
 
     template <ip_version V>
     [[nodiscard]] static port_pool<V> pool_for(binding_settings const& s) {
@@ -124,20 +126,40 @@ class bind_stage {
             return routed<P, From, To>{card, changes_of(card.key, after)};
         bool const is_foreseen = card.is_chosen && !card.result->masqueraded;
         auto inserted = insert(card, after, is_foreseen ? card.reply_hash : flows_->reply_hash(after));
-        for (unsigned attempt = 0; inserted.what == insert_outcome::reply_taken && attempt < max_ports; ++attempt) {
-            // Another flow of this client to the same backend, through another address of ours, has the same ports.
-            auto const why = take_port(card.key, after, after.source, after.source);
-            if (why != drop_reason::none) return card.drop(why);
+        for (unsigned attempt = 0; attempt < max_attempts; ++attempt) {
+            if (inserted.what == insert_outcome::reply_taken) {
+                // Another flow of this client to the same backend, through another address of ours, has the same ports.
+                auto const why = take_port(card.key, after, after.source, after.source);
+                if (why != drop_reason::none) return card.drop(why);
+            } else if (is_outdated(inserted)) {
+                flows_->erase(inserted.ref);
+            } else {
+                break;
+            }
             inserted = insert(card, after, flows_->reply_hash(after));
         }
         if constexpr (is_shared)
-            if (inserted.what == insert_outcome::duplicate &&
+            if (inserted.what == insert_outcome::duplicate && !is_outdated(inserted) &&
                 flows_->leaves_as_ipv6(inserted.ref) == std::same_as<To, ipv6>)
                 return join<To>(card, inserted.ref);
         if (inserted.what != insert_outcome::inserted) return without_flow<To>(card, drop_reason::flow_table_full);
         card.result->relation = flow_relation::fresh;
         auto const& body = flows_->body(inserted.ref);
         return routed<P, From, To>{card, {body.network_change, body.transport_change}};
+    }
+
+    /// Whether another worker has entered the packet's flow since this one looked for it, and sends it to a backend
+    /// that this worker's snapshot does not have. The two workers began their bursts before and after a change of the
+    /// services. The packet must not follow that flow: its backend may have been gone before this burst began.
+    [[nodiscard]] bool is_outdated(insert_result const& inserted) const noexcept {
+        if (!is_shared || inserted.what != insert_outcome::duplicate) return false;
+        auto const& body = flows_->body(inserted.ref);
+        auto const backend = body.backend.load();
+        auto const generation = body.generation.load();
+        if (burst_->is_current(backend, generation)) return false;
+        return flows_->visit_tuples(inserted.ref, [&](auto const& original, auto const& translated) {
+            return standing_of(services(), original, translated, backend, generation).what != flow_standing::current;
+        });
     }
 
     /// Another worker has entered the packet's flow since this one looked for it: the packet belongs to that flow.

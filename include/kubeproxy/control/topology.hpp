@@ -49,8 +49,8 @@ class shared_topology {
     }
 
     [[nodiscard]] endpoint_topology const& operator*() const noexcept {
-        static auto const& none = *new endpoint_topology const; // never destroyed: others may be used after main()
-        return shared_ == nullptr ? none : shared_->value;
+        static never_destroyed const none{};
+        return shared_ == nullptr ? none.value : shared_->value;
     }
     [[nodiscard]] endpoint_topology const* operator->() const noexcept { return &**this; }
     /// Whether no other object shares it.
@@ -64,6 +64,12 @@ class shared_topology {
     [[nodiscard]] friend bool operator<(shared_topology const& a, shared_topology const& b) noexcept { return *a < *b; }
 
   private:
+    /// Objects with static storage duration may still use it after main() has returned.
+    union never_destroyed {
+        never_destroyed() noexcept : value{} {}
+        ~never_destroyed() {}
+        endpoint_topology const value;
+    };
     struct counted {
         std::atomic<std::uint32_t> owners;
         endpoint_topology const value;

@@ -22,7 +22,7 @@ namespace {
 #endif
 #endif
 #if defined(KUBEPROXY_IS_SANITIZED) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::size_t histories = 100;
+constexpr std::size_t histories = 800;
 #elif defined(__OPTIMIZE__)
 constexpr std::size_t histories = 5400; // a minute
 #else
@@ -70,10 +70,7 @@ TEST_P(cluster_histories, proxy_and_model_agree) {
         ASSERT_TRUE(run.run(steps_of_a_history));
         for (auto const& [what, n] : run.tally()) met[what] += n;
     }
-    for (auto const& [what, in] : met_in_histories) {
-        auto const least = count / in;
-        EXPECT_GE(met[what], least > 1 ? least : 0) << what; // where one is wanted, chance decides whether there is one
-    }
+    for (auto const& [what, in] : met_in_histories) EXPECT_GE(met[what], count / in) << what;
     if (is_long())
         for (auto const& [what, n] : met) std::printf("%9zu %s\n", n, what.c_str());
 }

@@ -178,6 +178,8 @@ class conversation {
 
   private:
     static constexpr std::size_t most_packets = 36, kept = 8, longest_burst = 40;
+    /// To compile and publish services takes as long as a hundred packets.
+    static constexpr std::size_t max_changes = 2;
 
     void command() {
         auto const what = in_.next();
@@ -254,7 +256,9 @@ class conversation {
     }
     void change(unsigned which) {
         flush();
-        if ((settings_ & 128u) != 0) bed_->change(changes[which]);
+        if ((settings_ & 128u) == 0 || changes_ == max_changes) return;
+        ++changes_;
+        bed_->change(changes[which]);
     }
     void reshape() {
         flush();
@@ -316,7 +320,7 @@ class conversation {
     std::chrono::nanoseconds clock_{};
     std::vector<guarded_packet> pending_;
     std::vector<octets> inputs_, outputs_;
-    std::size_t packets_ = 0;
+    std::size_t packets_ = 0, changes_ = 0;
     outcome last_;
 };
 

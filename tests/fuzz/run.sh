@@ -19,7 +19,7 @@ declare -A longest=([ku]=192 [kubernetes]=768 [packet]=512 [parse]=256 [sequence
 # Cheaper than AddressSanitizer's defaults: stacks of allocations are short, so little freed memory is kept from being
 # used again that it stays in the cache, and only the beginning of new memory is filled. For the report of a finding,
 # run the target with its input and without these options.
-export ASAN_OPTIONS=malloc_context_size=2:quarantine_size_mb=4:max_malloc_fill_size=256
+export ASAN_OPTIONS=malloc_context_size=1:quarantine_size_mb=4:max_malloc_fill_size=64
 # What targets keep from one input for the next looks like a leak, and looking for one takes longer than an input. What
 # has leaked is reported at the end.
 declare -A leaks=([packet]=0 [sequence]=0)

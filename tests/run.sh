@@ -173,7 +173,7 @@ if [ $quick = no ]; then
     stage "clang-format, clang-tidy" lint
 fi
 stage "g++ -O2 with assertions, benchmarks, scenarios, package" main
-[ $quick = yes ] || stage "s390x, big-endian, and aarch64: unit tests of wire, flow, service and nat, emulated" other_machines
+[ $quick = yes ] || stage "s390x, big-endian, and aarch64: unit tests of wire, sync, flow, service and nat, emulated" other_machines
 
 [ ${#failures[@]} -eq 0 ] || printf 'failed: %s\n' "${failures[@]}"
 echo "$passed passed, $failed failed, $skipped skipped"

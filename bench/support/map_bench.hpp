@@ -2,7 +2,7 @@
 
 #include "flow_tuples.hpp"
 
-#include "kubeproxy/flow/memory.hpp"
+#include "kubeproxy/sync/memory.hpp"
 
 #include <benchmark/benchmark.h>
 

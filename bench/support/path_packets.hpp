@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/flow/memory.hpp"
+#include "kubeproxy/sync/memory.hpp"
 #include "kubeproxy/wire/checksum.hpp"
 #include "kubeproxy/wire/packet_buffer.hpp"
 

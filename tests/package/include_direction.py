@@ -10,21 +10,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-# The rules, from the design: verdict <- wire <- flow <- {service, nat} <- dataplane; control beside them.
+# The rules, from the design: {verdict, sync} <- wire <- flow <- {service, nat} <- dataplane; control includes what a
+# snapshot is made of.
 # A header includes only its own folder, version.hpp and what stands here: a folder, or one header of it.
 MAY_INCLUDE = {
     "verdict.hpp": [],
     "version.hpp": [],
-    "wire": ["verdict.hpp"],
-    "flow": ["verdict.hpp", "wire"],
-    "service": ["verdict.hpp", "wire", "flow"],
-    "nat": ["verdict.hpp", "wire", "flow"],
-    "dataplane": ["verdict.hpp", "wire", "flow", "service", "nat"],
+    "sync": [],
+    "wire": ["verdict.hpp", "sync"],
+    "flow": ["verdict.hpp", "sync", "wire"],
+    "service": ["verdict.hpp", "sync", "wire", "flow"],
+    "nat": ["verdict.hpp", "sync", "wire", "flow"],
+    "dataplane": ["verdict.hpp", "sync", "wire", "flow", "service", "nat"],
     "control": [
         "wire/address.hpp",
         "wire/address_text.hpp",
         "wire/embedded_address.hpp",
-        "flow/quiescence.hpp",
+        "sync",
         # what a snapshot is made of, and where it is published
         "service/snapshot.hpp",
         "service/frontend.hpp",
@@ -35,7 +37,7 @@ MAY_INCLUDE = {
         "service/publication.hpp",
         "service/counters.hpp",
     ],
-    "kubeproxy.hpp": ["verdict.hpp", "wire", "flow", "service", "nat", "dataplane"],
+    "kubeproxy.hpp": ["verdict.hpp", "sync", "wire", "flow", "service", "nat", "dataplane"],
 }
 # Opt-in: nothing else brings these, they need a Boost library.
 OPT_IN = re.compile(r"control/kubernetes(_\w+)?\.hpp")
@@ -178,6 +180,7 @@ INCLUDE_VERSION = '#include "kubeproxy/version.hpp"'
 GOOD_TREE = {
     "version.hpp": VERSION,
     "verdict.hpp": INCLUDE_VERSION,
+    "sync/quiescence.hpp": INCLUDE_VERSION,
     "wire/bytes.hpp": f"{INCLUDE_VERSION}\n#include <boost/endian/conversion.hpp>\nauto p = reinterpret_cast<int*>(q);",
     "wire/address.hpp": '#include "kubeproxy/verdict.hpp"',
     "flow/table.hpp": '#include "kubeproxy/wire/address.hpp"\n// no reinterpret_cast here\nauto s = "memcpy(";',
@@ -193,6 +196,7 @@ GOOD_TREE = {
 # (header, what replaces it, what the refusal must say)
 BAD_HEADERS = [
     ("verdict.hpp", '#include "kubeproxy/wire/address.hpp"', "must not include kubeproxy/wire/address.hpp"),
+    ("sync/quiescence.hpp", '#include "kubeproxy/verdict.hpp"', "must not include kubeproxy/verdict.hpp"),
     ("wire/address.hpp", '#include "kubeproxy/flow/table.hpp"', "must not include kubeproxy/flow/table.hpp"),
     ("flow/table.hpp", '#include "kubeproxy/service/maglev.hpp"', "must not include kubeproxy/service/maglev.hpp"),
     ("nat/rewrite.hpp", '#include "kubeproxy/service/maglev.hpp"', "must not include kubeproxy/service/maglev.hpp"),

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/flow/sharing.hpp"
+#include "kubeproxy/sync/sharing.hpp"
 
 #include <concepts>
 #include <cstddef>

@@ -1,10 +1,10 @@
 #pragma once
 
 #include "kubeproxy/dataplane/flow_image.hpp"
-#include "kubeproxy/flow/set_up.hpp"
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/service/select.hpp"
 #include "kubeproxy/service/snapshot.hpp"
+#include "kubeproxy/sync/setup_error.hpp"
 
 #include <algorithm>
 #include <chrono>

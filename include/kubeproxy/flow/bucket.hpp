@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kubeproxy/flow/flow_ref.hpp"
-#include "kubeproxy/flow/sharing.hpp"
+#include "kubeproxy/sync/sharing.hpp"
 
 #include <array>
 #include <bit>

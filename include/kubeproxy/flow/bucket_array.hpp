@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kubeproxy/flow/bucket.hpp"
-#include "kubeproxy/flow/memory.hpp"
+#include "kubeproxy/sync/memory.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "kubeproxy/flow/memory.hpp"
-#include "kubeproxy/flow/quiescence.hpp"
-#include "kubeproxy/flow/sharing.hpp"
+#include "kubeproxy/sync/memory.hpp"
+#include "kubeproxy/sync/quiescence.hpp"
+#include "kubeproxy/sync/sharing.hpp"
 #include "kubeproxy/wire/bytes.hpp"
 
 #include <cassert>

@@ -4,8 +4,8 @@
 #include "kubeproxy/flow/flow_time.hpp"
 #include "kubeproxy/flow/lifetime.hpp"
 #include "kubeproxy/flow/mapping.hpp"
-#include "kubeproxy/flow/sharing.hpp"
 #include "kubeproxy/flow/tuple_words.hpp"
+#include "kubeproxy/sync/sharing.hpp"
 
 #include <array>
 #include <cassert>

@@ -3,8 +3,8 @@
 #include "kubeproxy/flow/flow_time.hpp"
 #include "kubeproxy/flow/hash.hpp"
 #include "kubeproxy/flow/secret.hpp"
-#include "kubeproxy/flow/sharing.hpp"
 #include "kubeproxy/service/snapshot.hpp"
+#include "kubeproxy/sync/sharing.hpp"
 
 #include <algorithm>
 #include <array>

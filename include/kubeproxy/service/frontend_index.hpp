@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/flow/sharing.hpp"
 #include "kubeproxy/service/frontend.hpp"
+#include "kubeproxy/sync/sharing.hpp"
 #include "kubeproxy/wire/address.hpp"
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "kubeproxy/flow/set_up.hpp"
 #include "kubeproxy/service/ring_filler.hpp"
 #include "kubeproxy/service/ring_hash.hpp"
+#include "kubeproxy/sync/setup_error.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "kubeproxy/flow/quiescence.hpp"
-#include "kubeproxy/flow/set_up.hpp"
 #include "kubeproxy/service/counters.hpp"
 #include "kubeproxy/service/snapshot.hpp"
+#include "kubeproxy/sync/quiescence.hpp"
+#include "kubeproxy/sync/setup_error.hpp"
 
 #include <array>
 #include <atomic>

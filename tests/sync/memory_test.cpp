@@ -1,4 +1,4 @@
-#include "kubeproxy/flow/memory.hpp"
+#include "kubeproxy/sync/memory.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/flow/set_up.hpp"
+#include "kubeproxy/sync/setup_error.hpp"
 
 #include <cassert>
 #include <cstddef>

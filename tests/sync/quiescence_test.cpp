@@ -1,4 +1,4 @@
-#include "kubeproxy/flow/quiescence.hpp"
+#include "kubeproxy/sync/quiescence.hpp"
 
 #include "support/threads.hpp"
 

@@ -3,7 +3,7 @@
 #include "kubeproxy/flow/flow_state.hpp"
 #include "kubeproxy/flow/flow_time.hpp"
 #include "kubeproxy/flow/mapping.hpp"
-#include "kubeproxy/flow/record.hpp"
+#include "kubeproxy/flow/table/record.hpp"
 
 #include <chrono>
 #include <cstdint>

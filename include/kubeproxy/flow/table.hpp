@@ -1,11 +1,11 @@
 #pragma once
 
-#include "kubeproxy/flow/directory.hpp"
 #include "kubeproxy/flow/new_flow.hpp"
-#include "kubeproxy/flow/reaper.hpp"
 #include "kubeproxy/flow/sctp_tags.hpp"
 #include "kubeproxy/flow/secret.hpp"
 #include "kubeproxy/flow/state_transitions.hpp"
+#include "kubeproxy/flow/table/linked_records.hpp"
+#include "kubeproxy/flow/table/reaper.hpp"
 
 #include <algorithm>
 #include <chrono>

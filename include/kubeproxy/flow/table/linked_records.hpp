@@ -1,8 +1,8 @@
 #pragma once
 
 #include "kubeproxy/flow/hash.hpp"
-#include "kubeproxy/flow/index.hpp"
-#include "kubeproxy/flow/records.hpp"
+#include "kubeproxy/flow/table/index.hpp"
+#include "kubeproxy/flow/table/records.hpp"
 
 #include <cassert>
 #include <cstddef>

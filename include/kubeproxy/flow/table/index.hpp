@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/flow/bucket_array.hpp"
-#include "kubeproxy/flow/room_search.hpp"
+#include "kubeproxy/flow/table/bucket_array.hpp"
+#include "kubeproxy/flow/table/room_search.hpp"
 
 #include <atomic>
 #include <cassert>

@@ -1,4 +1,4 @@
-#include "kubeproxy/flow/index.hpp"
+#include "kubeproxy/flow/table/index.hpp"
 
 #include "support/threads.hpp"
 

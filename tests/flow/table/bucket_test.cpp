@@ -1,4 +1,4 @@
-#include "kubeproxy/flow/bucket.hpp"
+#include "kubeproxy/flow/table/bucket.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kubeproxy/flow/flow_ref.hpp"
-#include "kubeproxy/flow/free_list.hpp"
+#include "kubeproxy/flow/table/free_list.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/flow/bucket_array.hpp"
+#include "kubeproxy/flow/table/bucket_array.hpp"
 
 #include <array>
 #include <cstddef>

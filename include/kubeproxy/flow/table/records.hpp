@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/flow/record.hpp"
-#include "kubeproxy/flow/record_pool.hpp"
+#include "kubeproxy/flow/table/record.hpp"
+#include "kubeproxy/flow/table/record_pool.hpp"
 
 #include <concepts>
 #include <cstddef>

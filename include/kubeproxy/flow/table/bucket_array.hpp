@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/flow/bucket.hpp"
+#include "kubeproxy/flow/table/bucket.hpp"
 #include "kubeproxy/sync/memory.hpp"
 
 #include <algorithm>

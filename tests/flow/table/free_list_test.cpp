@@ -1,4 +1,4 @@
-#include "kubeproxy/flow/free_list.hpp"
+#include "kubeproxy/flow/table/free_list.hpp"
 
 #include <gtest/gtest.h>
 

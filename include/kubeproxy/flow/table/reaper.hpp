@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/flow/directory.hpp"
+#include "kubeproxy/flow/table/linked_records.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "kubeproxy/control/controller.hpp"
-#include "kubeproxy/dataplane/flow_file.hpp"
-#include "kubeproxy/dataplane/flow_transfer.hpp"
+#include "kubeproxy/handover/file.hpp"
+#include "kubeproxy/handover/transfer.hpp"
 #include "support/forwarder_links.hpp"
 #include "support/whole_file.hpp"
 #include "support/worker.hpp"

@@ -3,7 +3,7 @@
 // The core, in the order in which a packet meets it: what a unit that moves packets needs. Configuration is included
 // where it is read, for it takes three times as long to compile: control/controller.hpp (the ku language) and
 // control/kubernetes.hpp (Kubernetes objects, needs Boost.JSON). So are flows that outlive a process:
-// dataplane/flow_file.hpp and dataplane/flow_transfer.hpp.
+// handover/file.hpp and handover/transfer.hpp.
 
 #include "kubeproxy/version.hpp"
 

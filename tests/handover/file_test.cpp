@@ -1,4 +1,4 @@
-#include "kubeproxy/dataplane/flow_file.hpp"
+#include "kubeproxy/handover/file.hpp"
 
 #include "support/hex.hpp"
 

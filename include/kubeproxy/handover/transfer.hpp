@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/dataplane/flow_image.hpp"
 #include "kubeproxy/flow/table.hpp"
+#include "kubeproxy/handover/image.hpp"
 #include "kubeproxy/service/select.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 #include "kubeproxy/sync/setup_error.hpp"

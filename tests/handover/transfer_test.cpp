@@ -1,5 +1,5 @@
-#include "kubeproxy/dataplane/flow_file.hpp"
-#include "kubeproxy/dataplane/flow_transfer.hpp"
+#include "kubeproxy/handover/file.hpp"
+#include "kubeproxy/handover/transfer.hpp"
 
 #include "support/packet_builder.hpp"
 #include "support/testbed.hpp"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/dataplane/flow_image.hpp"
+#include "kubeproxy/handover/image.hpp"
 
 #include <algorithm>
 #include <cstddef>

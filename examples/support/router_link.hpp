@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
 #include "kubeproxy/wire/address_text.hpp"
 #include "support/ethernet.hpp"
 

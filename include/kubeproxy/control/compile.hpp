@@ -1,17 +1,17 @@
 #pragma once
 
 #include "kubeproxy/control/affinity_ports.hpp"
+#include "kubeproxy/control/config/node.hpp"
+#include "kubeproxy/control/config/valid_configuration.hpp"
 #include "kubeproxy/control/endpoint_rings.hpp"
 #include "kubeproxy/control/endpoints.hpp"
 #include "kubeproxy/control/frontend_register.hpp"
 #include "kubeproxy/control/frontends.hpp"
-#include "kubeproxy/control/node.hpp"
 #include "kubeproxy/control/placement.hpp"
 #include "kubeproxy/control/port_targets.hpp"
 #include "kubeproxy/control/returns.hpp"
 #include "kubeproxy/control/rings.hpp"
 #include "kubeproxy/control/source_ranges.hpp"
-#include "kubeproxy/control/valid.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kubeproxy/control/compile.hpp"
+#include "kubeproxy/control/config/valid_configuration.hpp"
 #include "kubeproxy/control/config_text.hpp"
 #include "kubeproxy/control/drain.hpp"
 #include "kubeproxy/control/ku_edit.hpp"
@@ -11,7 +12,6 @@
 #include "kubeproxy/control/show_flows.hpp"
 #include "kubeproxy/control/show_json.hpp"
 #include "kubeproxy/control/show_text.hpp"
-#include "kubeproxy/control/valid.hpp"
 #include "kubeproxy/service/publication.hpp"
 
 #include <algorithm>

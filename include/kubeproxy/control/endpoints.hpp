@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/control/config.hpp"
-#include "kubeproxy/control/port_names.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
+#include "kubeproxy/control/config/port_names.hpp"
 
 #include <algorithm>
 #include <cstdint>

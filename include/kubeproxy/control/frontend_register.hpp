@@ -1,7 +1,7 @@
 #pragma once
 
+#include "kubeproxy/control/config/node.hpp"
 #include "kubeproxy/control/frontends.hpp"
-#include "kubeproxy/control/node.hpp"
 #include "kubeproxy/service/frontend.hpp"
 #include "kubeproxy/service/frontend_index.hpp"
 

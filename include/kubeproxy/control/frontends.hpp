@@ -1,8 +1,8 @@
 #pragma once
 
-#include "kubeproxy/control/claims.hpp"
-#include "kubeproxy/control/config.hpp"
-#include "kubeproxy/control/port_names.hpp"
+#include "kubeproxy/control/config/claims.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
+#include "kubeproxy/control/config/port_names.hpp"
 #include "kubeproxy/service/frontend.hpp"
 
 #include <algorithm>

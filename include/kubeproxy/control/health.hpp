@@ -1,9 +1,9 @@
 #pragma once
 
-#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
+#include "kubeproxy/control/config/valid_configuration.hpp"
 #include "kubeproxy/control/endpoints.hpp"
 #include "kubeproxy/control/json_text.hpp"
-#include "kubeproxy/control/valid.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "kubeproxy/control/claims.hpp"
+#include "kubeproxy/control/config/claims.hpp"
+#include "kubeproxy/control/config/rules.hpp"
+#include "kubeproxy/control/config/valid_configuration.hpp"
 #include "kubeproxy/control/ku_grammar.hpp"
-#include "kubeproxy/control/rules.hpp"
-#include "kubeproxy/control/valid.hpp"
 
 #include <algorithm>
 #include <chrono>

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
+#include "kubeproxy/control/config/rules.hpp"
 #include "kubeproxy/control/ku_show.hpp"
 #include "kubeproxy/control/ku_words.hpp"
-#include "kubeproxy/control/rules.hpp"
 
 #include <cstdint>
 #include <limits>

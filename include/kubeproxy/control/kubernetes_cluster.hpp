@@ -1,9 +1,9 @@
 #pragma once
 
-#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
+#include "kubeproxy/control/config/port_names.hpp"
+#include "kubeproxy/control/config/valid_configuration.hpp"
 #include "kubeproxy/control/kubernetes_slice.hpp"
-#include "kubeproxy/control/port_names.hpp"
-#include "kubeproxy/control/valid.hpp"
 
 #include <algorithm>
 #include <map>

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
+#include "kubeproxy/control/config/rules.hpp"
 #include "kubeproxy/control/kubernetes_fields.hpp"
 #include "kubeproxy/control/kubernetes_meta.hpp"
-#include "kubeproxy/control/rules.hpp"
 
 #include <boost/json.hpp>
 

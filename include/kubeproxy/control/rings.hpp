@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/control/sharded.hpp"
+#include "kubeproxy/control/config/sharded.hpp"
 #include "kubeproxy/service/maglev.hpp"
 #include "kubeproxy/service/ring_hash.hpp"
 

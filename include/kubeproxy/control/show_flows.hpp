@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/control/config.hpp"
-#include "kubeproxy/control/node.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
+#include "kubeproxy/control/config/node.hpp"
 
 #include <algorithm>
 #include <variant>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/control/topology.hpp"
+#include "kubeproxy/control/config/topology.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 #include "kubeproxy/wire/address_text.hpp"
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
 #include "kubeproxy/wire/embedded_address.hpp"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/control/claims.hpp"
-#include "kubeproxy/control/config.hpp"
+#include "kubeproxy/control/config/claims.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
 #include "kubeproxy/service/maglev.hpp"
 #include "kubeproxy/wire/embedded_address.hpp"
 

@@ -1,11 +1,11 @@
 #pragma once
 
-#include "kubeproxy/control/claim_register.hpp"
-#include "kubeproxy/control/claims.hpp"
-#include "kubeproxy/control/config.hpp"
-#include "kubeproxy/control/node.hpp"
-#include "kubeproxy/control/rules.hpp"
-#include "kubeproxy/control/sharded.hpp"
+#include "kubeproxy/control/config/claim_register.hpp"
+#include "kubeproxy/control/config/claims.hpp"
+#include "kubeproxy/control/config/configuration.hpp"
+#include "kubeproxy/control/config/node.hpp"
+#include "kubeproxy/control/config/rules.hpp"
+#include "kubeproxy/control/config/sharded.hpp"
 #include "kubeproxy/service/paged_array.hpp"
 
 #include <algorithm>

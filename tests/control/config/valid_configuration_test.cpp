@@ -1,4 +1,4 @@
-#include "kubeproxy/control/valid.hpp"
+#include "kubeproxy/control/config/valid_configuration.hpp"
 
 #include <functional>
 #include <string>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/control/claims.hpp"
-#include "kubeproxy/control/sharded.hpp"
+#include "kubeproxy/control/config/claims.hpp"
+#include "kubeproxy/control/config/sharded.hpp"
 #include "kubeproxy/service/paged_array.hpp"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/control/compile.hpp"
+#include "kubeproxy/control/compile/compiler.hpp"
 
 #include <gtest/gtest.h>
 

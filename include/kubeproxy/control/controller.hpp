@@ -1,13 +1,13 @@
 #pragma once
 
-#include "kubeproxy/control/compile.hpp"
+#include "kubeproxy/control/compile/compiler.hpp"
+#include "kubeproxy/control/compile/drain_deadlines.hpp"
+#include "kubeproxy/control/compile/publisher.hpp"
 #include "kubeproxy/control/config/valid_configuration.hpp"
 #include "kubeproxy/control/config_text.hpp"
-#include "kubeproxy/control/drain.hpp"
 #include "kubeproxy/control/ku_edit.hpp"
 #include "kubeproxy/control/ku_grammar.hpp"
 #include "kubeproxy/control/ku_show.hpp"
-#include "kubeproxy/control/publish.hpp"
 #include "kubeproxy/control/show.hpp"
 #include "kubeproxy/control/show_flows.hpp"
 #include "kubeproxy/control/show_json.hpp"

@@ -1,8 +1,8 @@
 #pragma once
 
+#include "kubeproxy/control/compile/endpoints.hpp"
 #include "kubeproxy/control/config/configuration.hpp"
 #include "kubeproxy/control/config/valid_configuration.hpp"
-#include "kubeproxy/control/endpoints.hpp"
 #include "kubeproxy/control/json_text.hpp"
 
 #include <algorithm>

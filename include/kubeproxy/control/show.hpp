@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/control/compile.hpp"
+#include "kubeproxy/control/compile/compiler.hpp"
 #include "kubeproxy/service/counters.hpp"
 #include "kubeproxy/service/publication.hpp"
 #include "kubeproxy/service/snapshot.hpp"

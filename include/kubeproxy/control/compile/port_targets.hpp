@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/control/endpoints.hpp"
-#include "kubeproxy/control/frontends.hpp"
+#include "kubeproxy/control/compile/endpoints.hpp"
+#include "kubeproxy/control/compile/frontends.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 
 #include <algorithm>

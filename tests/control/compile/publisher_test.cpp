@@ -1,4 +1,4 @@
-#include "kubeproxy/control/publish.hpp"
+#include "kubeproxy/control/compile/publisher.hpp"
 
 #include "support/threads.hpp"
 

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "kubeproxy/control/endpoints.hpp"
-#include "kubeproxy/control/frontends.hpp"
-#include "kubeproxy/control/places.hpp"
+#include "kubeproxy/control/compile/endpoints.hpp"
+#include "kubeproxy/control/compile/frontends.hpp"
+#include "kubeproxy/control/compile/index_allocator.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 
 #include <cstddef>

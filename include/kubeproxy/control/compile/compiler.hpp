@@ -1,17 +1,17 @@
 #pragma once
 
-#include "kubeproxy/control/affinity_ports.hpp"
+#include "kubeproxy/control/compile/affinity_ports.hpp"
+#include "kubeproxy/control/compile/endpoint_rings.hpp"
+#include "kubeproxy/control/compile/endpoints.hpp"
+#include "kubeproxy/control/compile/frontend_register.hpp"
+#include "kubeproxy/control/compile/frontends.hpp"
+#include "kubeproxy/control/compile/placement.hpp"
+#include "kubeproxy/control/compile/port_targets.hpp"
+#include "kubeproxy/control/compile/ring_cache.hpp"
+#include "kubeproxy/control/compile/source_ranges.hpp"
+#include "kubeproxy/control/compile/stateless_replies.hpp"
 #include "kubeproxy/control/config/node.hpp"
 #include "kubeproxy/control/config/valid_configuration.hpp"
-#include "kubeproxy/control/endpoint_rings.hpp"
-#include "kubeproxy/control/endpoints.hpp"
-#include "kubeproxy/control/frontend_register.hpp"
-#include "kubeproxy/control/frontends.hpp"
-#include "kubeproxy/control/placement.hpp"
-#include "kubeproxy/control/port_targets.hpp"
-#include "kubeproxy/control/returns.hpp"
-#include "kubeproxy/control/rings.hpp"
-#include "kubeproxy/control/source_ranges.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-#include "kubeproxy/control/places.hpp"
+#include "kubeproxy/control/compile/index_allocator.hpp"
 
 #include <cstddef>
 #include <cstdint>

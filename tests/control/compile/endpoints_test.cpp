@@ -1,4 +1,4 @@
-#include "kubeproxy/control/endpoints.hpp"
+#include "kubeproxy/control/compile/endpoints.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "kubeproxy/control/compile/frontends.hpp"
 #include "kubeproxy/control/config/node.hpp"
-#include "kubeproxy/control/frontends.hpp"
 #include "kubeproxy/service/frontend.hpp"
 #include "kubeproxy/service/frontend_index.hpp"
 

@@ -1,4 +1,4 @@
-#include "kubeproxy/control/compile.hpp"
+#include "kubeproxy/control/compile/compiler.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,7 +1,7 @@
 // What a snapshot shares with the one before, and that it stays what it was while others follow it.
 
-#include "kubeproxy/control/compile.hpp"
-#include "kubeproxy/control/publish.hpp"
+#include "kubeproxy/control/compile/compiler.hpp"
+#include "kubeproxy/control/compile/publisher.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/control/endpoints.hpp"
-#include "kubeproxy/control/rings.hpp"
+#include "kubeproxy/control/compile/endpoints.hpp"
+#include "kubeproxy/control/compile/ring_cache.hpp"
 #include "kubeproxy/service/ring_hash.hpp"
 #include "kubeproxy/service/snapshot.hpp"
 

@@ -2,7 +2,7 @@
 
 #include "kubeproxy/control/config/valid_configuration.hpp"
 #include "kubeproxy/control/json_text.hpp"
-#include "kubeproxy/control/ku_edit.hpp"
+#include "kubeproxy/control/ku/edit.hpp"
 #include "kubeproxy/control/show_text.hpp"
 
 #include <algorithm>

@@ -3,7 +3,7 @@
 #include "kubeproxy/control/config/claims.hpp"
 #include "kubeproxy/control/config/rules.hpp"
 #include "kubeproxy/control/config/valid_configuration.hpp"
-#include "kubeproxy/control/ku_grammar.hpp"
+#include "kubeproxy/control/ku/grammar.hpp"
 
 #include <algorithm>
 #include <chrono>

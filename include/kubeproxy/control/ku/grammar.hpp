@@ -2,8 +2,8 @@
 
 #include "kubeproxy/control/config/configuration.hpp"
 #include "kubeproxy/control/config/rules.hpp"
-#include "kubeproxy/control/ku_show.hpp"
-#include "kubeproxy/control/ku_words.hpp"
+#include "kubeproxy/control/ku/query.hpp"
+#include "kubeproxy/control/ku/words.hpp"
 
 #include <cstdint>
 #include <limits>

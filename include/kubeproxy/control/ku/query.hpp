@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/control/ku_words.hpp"
+#include "kubeproxy/control/ku/words.hpp"
 
 #include <cstdint>
 #include <string>

@@ -4,7 +4,7 @@
 #include "dpdk_forwarder/port.hpp"
 #include "dpdk_forwarder/worker.hpp"
 
-#include "kubeproxy/control/show_flows.hpp"
+#include "kubeproxy/control/show/flows.hpp"
 #include "kubeproxy/verdict.hpp"
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/control/show_flows.hpp"
+#include "kubeproxy/control/show/flows.hpp"
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/service/affinity.hpp"
 #include "kubeproxy/verdict.hpp"

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/control/health.hpp"
-#include "kubeproxy/control/proxy_health.hpp"
+#include "kubeproxy/control/show/health.hpp"
+#include "kubeproxy/control/show/proxy_health.hpp"
 #include "support/http_server.hpp"
 #include "support/listen_addresses.hpp"
 

@@ -1,5 +1,5 @@
 #include "kubeproxy/control/kubernetes.hpp"
-#include "kubeproxy/control/show_text.hpp"
+#include "kubeproxy/control/show/text.hpp"
 
 #include <gtest/gtest.h>
 

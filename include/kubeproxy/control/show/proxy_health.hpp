@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/control/json_text.hpp"
+#include "kubeproxy/control/show/json_text.hpp"
 
 #include <chrono>
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "kubeproxy/control/health.hpp"
+#include "kubeproxy/control/show/health.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "kubeproxy/control/show_json.hpp"
+#include "kubeproxy/control/show/json.hpp"
 
 #include <boost/json.hpp>
 #include <gtest/gtest.h>

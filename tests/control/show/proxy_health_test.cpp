@@ -1,5 +1,5 @@
 #include "kubeproxy/control/kubernetes_node.hpp"
-#include "kubeproxy/control/proxy_health.hpp"
+#include "kubeproxy/control/show/proxy_health.hpp"
 
 #include <boost/json.hpp>
 #include <gtest/gtest.h>

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "kubeproxy/control/json_text.hpp"
-#include "kubeproxy/control/show.hpp"
-#include "kubeproxy/control/show_flows.hpp"
-#include "kubeproxy/control/show_text.hpp"
+#include "kubeproxy/control/show/flows.hpp"
+#include "kubeproxy/control/show/json_text.hpp"
+#include "kubeproxy/control/show/services.hpp"
+#include "kubeproxy/control/show/text.hpp"
 
 #include <cstdint>
 #include <span>

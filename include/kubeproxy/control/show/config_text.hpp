@@ -1,9 +1,9 @@
 #pragma once
 
 #include "kubeproxy/control/config/valid_configuration.hpp"
-#include "kubeproxy/control/json_text.hpp"
 #include "kubeproxy/control/ku/edit.hpp"
-#include "kubeproxy/control/show_text.hpp"
+#include "kubeproxy/control/show/json_text.hpp"
+#include "kubeproxy/control/show/text.hpp"
 
 #include <algorithm>
 #include <chrono>

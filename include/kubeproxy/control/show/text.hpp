@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/control/show.hpp"
-#include "kubeproxy/control/show_flows.hpp"
+#include "kubeproxy/control/show/flows.hpp"
+#include "kubeproxy/control/show/services.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -1,5 +1,5 @@
-#include "kubeproxy/control/config_text.hpp"
 #include "kubeproxy/control/controller.hpp"
+#include "kubeproxy/control/show/config_text.hpp"
 
 #include <gtest/gtest.h>
 

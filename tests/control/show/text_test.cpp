@@ -1,4 +1,4 @@
-#include "kubeproxy/control/show_text.hpp"
+#include "kubeproxy/control/show/text.hpp"
 
 #include <string>
 #include <string_view>

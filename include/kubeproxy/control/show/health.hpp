@@ -3,7 +3,7 @@
 #include "kubeproxy/control/compile/endpoints.hpp"
 #include "kubeproxy/control/config/configuration.hpp"
 #include "kubeproxy/control/config/valid_configuration.hpp"
-#include "kubeproxy/control/json_text.hpp"
+#include "kubeproxy/control/show/json_text.hpp"
 
 #include <algorithm>
 #include <cstddef>

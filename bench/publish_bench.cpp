@@ -4,7 +4,7 @@
 #include "support/cluster_objects.hpp"
 
 #include "kubeproxy/control/controller.hpp"
-#include "kubeproxy/control/kubernetes.hpp"
+#include "kubeproxy/control/kubernetes/reader.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/control/kubernetes.hpp"
+#include "kubeproxy/control/kubernetes/reader.hpp"
 
 #include <boost/json.hpp>
 

@@ -2,7 +2,7 @@
 
 // The core, in the order in which a packet meets it: what a unit that moves packets needs. Configuration is included
 // where it is read, for it takes three times as long to compile: control/controller.hpp (the ku language) and
-// control/kubernetes.hpp (Kubernetes objects, needs Boost.JSON). So are flows that outlive a process:
+// control/kubernetes/reader.hpp (Kubernetes objects, needs Boost.JSON). So are flows that outlive a process:
 // handover/file.hpp and handover/transfer.hpp.
 
 #include "kubeproxy/version.hpp"

@@ -2,7 +2,7 @@
 // wherever the bytes are cut. The first byte of the input says how long the pieces are, and its highest bit whether
 // they are read as a watch, whose changes are published piece by piece.
 
-#include "kubeproxy/control/kubernetes.hpp"
+#include "kubeproxy/control/kubernetes/reader.hpp"
 
 #include "fuzz/snapshot_invariants.hpp"
 

@@ -41,7 +41,7 @@ MAY_INCLUDE = {
     "kubeproxy.hpp": ["verdict.hpp", "sync", "wire", "flow", "service", "nat", "dataplane"],
 }
 # Opt-in: nothing else brings these, they need a Boost library.
-OPT_IN = re.compile(r"control/kubernetes(_\w+)?\.hpp")
+OPT_IN = re.compile(r"control/kubernetes/\w+\.hpp")
 # Boost in the headers: which part, and where; beside it in OPT_IN. No other part, and no Boost elsewhere.
 BOOST = {
     "boost/endian": ["wire"],
@@ -190,8 +190,8 @@ GOOD_TREE = {
     "nat/rewrite.hpp": '#include "kubeproxy/flow/table.hpp"',
     "dataplane/proxy.hpp": '#include "kubeproxy/nat/rewrite.hpp"\n#include "kubeproxy/service/snapshot.hpp"',
     "handover/file.hpp": '#include "kubeproxy/dataplane/proxy.hpp"',
-    "control/kubernetes.hpp": '#include "kubeproxy/service/snapshot.hpp"\n#include <boost/json.hpp>',
-    "control/kubernetes_node.hpp": '#include "kubeproxy/control/kubernetes.hpp"\n#include <boost/json.hpp>',
+    "control/kubernetes/reader.hpp": '#include "kubeproxy/service/snapshot.hpp"\n#include <boost/json.hpp>',
+    "control/kubernetes/node.hpp": '#include "kubeproxy/control/kubernetes/reader.hpp"\n#include <boost/json.hpp>',
     "control/controller.hpp": '#include "kubeproxy/wire/address.hpp"\n#include <string>',
     "kubeproxy.hpp": '#include "kubeproxy/version.hpp"\n#include "kubeproxy/dataplane/proxy.hpp" // the core',
 }
@@ -221,8 +221,8 @@ BAD_HEADERS = [
     ("nat/rewrite.hpp", "\n" * (MOST_LINES + 1), "more than 300"),
     ("kubeproxy.hpp", "inline int answer;", "holds code"),
     ("kubeproxy.hpp", '#include "kubeproxy/control/controller.hpp"', "must not include kubeproxy/control/controller.hpp"),
-    ("kubeproxy.hpp", '#include "kubeproxy/control/kubernetes_node.hpp"', "which is opt-in"),
-    ("control/controller.hpp", '#include "kubeproxy/control/kubernetes.hpp"', "which is opt-in"),
+    ("kubeproxy.hpp", '#include "kubeproxy/control/kubernetes/node.hpp"', "which is opt-in"),
+    ("control/controller.hpp", '#include "kubeproxy/control/kubernetes/reader.hpp"', "which is opt-in"),
     ("service/maglev.hpp", '#include "kubeproxy/service/snapshot.hpp"', "includes itself"),
     ("utils/misc.hpp", "", "in no folder of the design"),
     ("wire/address.hpp", "#define KUBEPROXY_FAST 1", "defines KUBEPROXY_FAST"),

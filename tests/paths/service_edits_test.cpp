@@ -1,4 +1,4 @@
-#include "kubeproxy/control/kubernetes.hpp"
+#include "kubeproxy/control/kubernetes/reader.hpp"
 
 #include "support/conversation.hpp"
 #include "support/testbed.hpp"

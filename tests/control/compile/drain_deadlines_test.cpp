@@ -1,5 +1,5 @@
 #include "kubeproxy/control/controller.hpp"
-#include "kubeproxy/control/kubernetes_node.hpp"
+#include "kubeproxy/control/kubernetes/node.hpp"
 
 #include <gtest/gtest.h>
 

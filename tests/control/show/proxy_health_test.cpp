@@ -1,4 +1,4 @@
-#include "kubeproxy/control/kubernetes_node.hpp"
+#include "kubeproxy/control/kubernetes/node.hpp"
 #include "kubeproxy/control/show/proxy_health.hpp"
 
 #include <boost/json.hpp>

@@ -1,4 +1,4 @@
-#include "kubeproxy/control/kubernetes_text.hpp"
+#include "kubeproxy/control/kubernetes/json_stream.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,15 +1,15 @@
 #pragma once
 
 #include "kubeproxy/control/controller.hpp"
-#include "kubeproxy/control/kubernetes_cluster.hpp"
-#include "kubeproxy/control/kubernetes_items.hpp"
-#include "kubeproxy/control/kubernetes_node.hpp"
-#include "kubeproxy/control/kubernetes_refusal.hpp"
-#include "kubeproxy/control/kubernetes_relist.hpp"
-#include "kubeproxy/control/kubernetes_service.hpp"
-#include "kubeproxy/control/kubernetes_service_cidr.hpp"
-#include "kubeproxy/control/kubernetes_slice.hpp"
-#include "kubeproxy/control/kubernetes_text.hpp"
+#include "kubeproxy/control/kubernetes/cluster.hpp"
+#include "kubeproxy/control/kubernetes/items.hpp"
+#include "kubeproxy/control/kubernetes/json_stream.hpp"
+#include "kubeproxy/control/kubernetes/node.hpp"
+#include "kubeproxy/control/kubernetes/refusal.hpp"
+#include "kubeproxy/control/kubernetes/relist.hpp"
+#include "kubeproxy/control/kubernetes/service.hpp"
+#include "kubeproxy/control/kubernetes/service_cidr.hpp"
+#include "kubeproxy/control/kubernetes/slice.hpp"
 
 #include <boost/json.hpp>
 

@@ -3,7 +3,7 @@
 #include "kubeproxy/control/config/configuration.hpp"
 #include "kubeproxy/control/config/port_names.hpp"
 #include "kubeproxy/control/config/valid_configuration.hpp"
-#include "kubeproxy/control/kubernetes_slice.hpp"
+#include "kubeproxy/control/kubernetes/slice.hpp"
 
 #include <algorithm>
 #include <map>

@@ -2,9 +2,9 @@
 
 #include "kubeproxy/control/config/configuration.hpp"
 #include "kubeproxy/control/config/rules.hpp"
-#include "kubeproxy/control/kubernetes_fields.hpp"
-#include "kubeproxy/control/kubernetes_meta.hpp"
-#include "kubeproxy/control/kubernetes_node_settings.hpp"
+#include "kubeproxy/control/kubernetes/fields.hpp"
+#include "kubeproxy/control/kubernetes/meta.hpp"
+#include "kubeproxy/control/kubernetes/node_settings.hpp"
 
 #include <boost/json.hpp>
 

@@ -1,4 +1,4 @@
-#include "kubeproxy/control/kubernetes.hpp"
+#include "kubeproxy/control/kubernetes/reader.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/control/kubernetes_fields.hpp"
-#include "kubeproxy/control/kubernetes_items.hpp"
+#include "kubeproxy/control/kubernetes/fields.hpp"
+#include "kubeproxy/control/kubernetes/items.hpp"
 
 #include <cstddef>
 #include <cstdint>

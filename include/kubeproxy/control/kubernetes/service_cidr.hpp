@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kubeproxy/control/kubernetes_fields.hpp"
-#include "kubeproxy/control/kubernetes_meta.hpp"
+#include "kubeproxy/control/kubernetes/fields.hpp"
+#include "kubeproxy/control/kubernetes/meta.hpp"
 
 #include <boost/json.hpp>
 

@@ -1,5 +1,5 @@
-#include "kubeproxy/control/kubernetes.hpp"
-#include "kubeproxy/control/kubernetes_node.hpp"
+#include "kubeproxy/control/kubernetes/node.hpp"
+#include "kubeproxy/control/kubernetes/reader.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "kubeproxy/control/kubernetes.hpp"
+#include "kubeproxy/control/kubernetes/reader.hpp"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-// Objects of typical clusters, as kubectl printed them: kubernetes_objects/make.sh.
+// Objects of typical clusters, as kubectl printed them: objects/make.sh.
 
 namespace kubeproxy::kubernetes_objects_tests {
 namespace {
@@ -18,7 +18,7 @@ namespace {
 using lines = std::vector<std::string>;
 
 std::string contents(std::string const& name) {
-    std::ifstream in{std::filesystem::path{KUBEPROXY_SOURCE_DIR} / "tests/control/kubernetes_objects" / name,
+    std::ifstream in{std::filesystem::path{KUBEPROXY_SOURCE_DIR} / "tests/control/kubernetes/objects" / name,
                      std::ios::binary};
     EXPECT_TRUE(in.is_open()) << name;
     return {std::istreambuf_iterator<char>{in}, {}};

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kubeproxy/control/config/configuration.hpp"
-#include "kubeproxy/control/kubernetes_fields.hpp"
+#include "kubeproxy/control/kubernetes/fields.hpp"
 
 #include <boost/json.hpp>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/packet_completion.hpp"
+#include "pcap_nat/packet_completion.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -3,10 +3,10 @@
 #include "kubeproxy/control/controller.hpp"
 #include "kubeproxy/dataplane/proxy.hpp"
 
+#include "pcap_nat/frame.hpp"
+#include "pcap_nat/progress.hpp"
 #include "support/capture.hpp"
 #include "support/configuration.hpp"
-#include "support/frame.hpp"
-#include "support/progress.hpp"
 #include "support/report.hpp"
 
 #include <boost/program_options.hpp>

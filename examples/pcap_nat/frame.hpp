@@ -2,9 +2,9 @@
 
 #include "kubeproxy/wire/bytes.hpp"
 #include "kubeproxy/wire/packet_buffer.hpp"
+#include "pcap_nat/captured_link.hpp"
+#include "pcap_nat/packet_restoration.hpp"
 #include "support/capture.hpp"
-#include "support/captured_link.hpp"
-#include "support/packet_restoration.hpp"
 
 #include <algorithm>
 #include <array>

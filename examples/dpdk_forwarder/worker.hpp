@@ -51,7 +51,7 @@ class worker {
     using proxy_type = kubeproxy::proxy<mbuf_packet, kubeproxy::shared_flow_table>;
     static constexpr std::size_t burst_size = proxy_type::burst_size;
     /// For packets that become several, and fragments that waited for their first one, of one burst.
-    static constexpr std::size_t most_spares = 4 * kubeproxy::most_pieces;
+    static constexpr std::size_t most_spares = 4 * kubeproxy::max_pieces;
     static_assert(RTE_PKTMBUF_HEADROOM >= proxy_type::headroom);
 
     worker(std::uint16_t index, std::span<port_link> ports, packet_clock clock, kubeproxy::shared_flow_table& flows,

@@ -131,7 +131,7 @@ class packet_path {
 
   private:
     /// Twice what the longest packet becomes.
-    static constexpr std::size_t most_spares = 2 * kubeproxy::most_pieces;
+    static constexpr std::size_t most_spares = 2 * kubeproxy::max_pieces;
     using answers_type = neighbour_answers<Port, service_addresses, Told>;
 
     template <kubeproxy::ip_version V>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/dataplane/card.hpp"
+#include "kubeproxy/dataplane/packet_states.hpp"
 #include "kubeproxy/wire/transport_checksum.hpp"
 
 /// A packet with a wrong transport checksum changes no state: its receiver will discard it. The checksum is verified

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/dataplane/card.hpp"
+#include "kubeproxy/dataplane/packet_states.hpp"
 #include "kubeproxy/nat/quoted.hpp"
 
 #include <new>

@@ -3,13 +3,13 @@
 #include "kubeproxy/dataplane/answer.hpp"
 #include "kubeproxy/dataplane/bind.hpp"
 #include "kubeproxy/dataplane/burst.hpp"
-#include "kubeproxy/dataplane/foresee.hpp"
 #include "kubeproxy/dataplane/fragments.hpp"
 #include "kubeproxy/dataplane/parse.hpp"
+#include "kubeproxy/dataplane/preselect.hpp"
 #include "kubeproxy/dataplane/removed_probe.hpp"
 #include "kubeproxy/dataplane/rewrite.hpp"
 #include "kubeproxy/dataplane/select.hpp"
-#include "kubeproxy/dataplane/several.hpp"
+#include "kubeproxy/dataplane/split_packet.hpp"
 #include "kubeproxy/dataplane/track.hpp"
 #include "kubeproxy/service/publication.hpp"
 
@@ -51,7 +51,7 @@ struct no_stage {};
 ///     fragments  a later fragment gets the ports of its first one; an early one waits for it
 ///     (own)      a stage of the host's: an access list, a counter, a sampler
 ///     locate     headers -> a place in the flow table                          (prefetches its index)
-///     foresee    no place: most likely a new flow, so its backend              (prefetches where it will be entered)
+///     preselect    no place: most likely a new flow, so its backend              (prefetches where it will be entered)
 ///     track      place -> the flow, and where it goes; or none                 (prefetches its record)
 ///     select     no flow: service -> policy -> ring -> backend
 ///     bind       backend -> new addresses, a source port where one is needed; the flow is entered
@@ -87,7 +87,7 @@ class proxy {
                 fragment_stage<P, burst_size>{burst_, flows.key().derive(secret_use::fragments), settings.fragments},
                 std::move(own),
                 locate_stage<P, Table>{flows},
-                foresee_stage<P, Table, affinity_type>{flows, burst_, settings.ring_seed},
+                preselect_stage<P, Table, affinity_type>{flows, burst_, settings.ring_seed},
                 track_stage<P, Table>{flows, burst_},
                 select_stage<P, affinity_type>{burst_, settings.ring_seed, clients, settings.track_direct},
                 bind_stage<P, Table>{
@@ -142,7 +142,7 @@ class proxy {
 
   private:
     using path = pipeline<frame<P>, burst_size, parse_stage<P>, fragment_stage<P, burst_size>, OwnStage,
-                          locate_stage<P, Table>, foresee_stage<P, Table, affinity_type>, track_stage<P, Table>,
+                          locate_stage<P, Table>, preselect_stage<P, Table, affinity_type>, track_stage<P, Table>,
                           select_stage<P, affinity_type>, bind_stage<P, Table>, rewrite_stage<P>, answer_stage<P>>;
 
     proxy(std::unique_ptr<affinity_type> clients, Table& flows, service_source& services,

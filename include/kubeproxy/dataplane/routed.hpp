@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kubeproxy/dataplane/card.hpp"
+#include "kubeproxy/dataplane/packet_states.hpp"
 
 namespace kubeproxy {
 inline namespace v0_2 {

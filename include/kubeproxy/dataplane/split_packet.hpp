@@ -26,7 +26,7 @@ concept spare_source = requires(Spare& spare, P& like, std::size_t size) {
 };
 
 /// More pieces than the longest packet has at the smallest MTU: 65,535 / (1280 - 48 - 7).
-inline constexpr std::size_t most_pieces = 54;
+inline constexpr std::size_t max_pieces = 54;
 
 /// Cuts an IPv6 packet with a fragment header, and tells of each piece, in order. All pieces or none: with a buffer
 /// too few, the packet and the buffers taken are told of as dropped.
@@ -35,9 +35,9 @@ void cut_packet(P& packet, outcome o, std::size_t mtu, Spare& spare, Tell&& tell
     o.is_oversized = false;
     mutable_byte_span const whole = packet.bytes();
     auto const plan = plan_split(whole, mtu);
-    std::array<P*, most_pieces> pieces{};
+    std::array<P*, max_pieces> pieces{};
     std::size_t taken = 1;
-    for (; taken < plan.pieces && taken < most_pieces; ++taken) {
+    for (; taken < plan.pieces && taken < max_pieces; ++taken) {
         pieces[taken] = spare(packet, mtu);
         if (pieces[taken] == nullptr) break;
         pieces[taken]->truncate(write_piece(whole, plan, taken, pieces[taken]->bytes()));

@@ -11,9 +11,9 @@ inline namespace v0_2 {
 /// its way before the flow is entered. Nothing is decided: where a packet before it in the burst opens the flow, or an
 /// affinity is to be looked up, this was for nothing.
 template <packet_buffer P, class Table, class Affinity>
-class foresee_stage {
+class preselect_stage {
   public:
-    foresee_stage(Table& flows, burst_context const& burst, std::uint64_t ring_seed) noexcept
+    preselect_stage(Table& flows, burst_context const& burst, std::uint64_t ring_seed) noexcept
         : flows_{&flows}, burst_{&burst}, by_{ring_entry_hash{ring_seed}, nullptr} {}
 
     template <ip_version V>

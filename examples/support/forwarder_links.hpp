@@ -2,8 +2,8 @@
 
 #include "kubeproxy/wire/address_text.hpp"
 #include "support/router.hpp"
-#include "support/router_link.hpp"
-#include "support/tap_device.hpp"
+#include "tap_forwarder/link/router_link.hpp"
+#include "tap_forwarder/link/tap_device.hpp"
 
 #include <algorithm>
 #include <charconv>

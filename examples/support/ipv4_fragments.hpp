@@ -2,7 +2,7 @@
 
 #include "kubeproxy/wire/checksum.hpp"
 #include "kubeproxy/wire/ipv4.hpp"
-#include "support/tap_packet.hpp"
+#include "tap_forwarder/link/tap_packet.hpp"
 
 #include <algorithm>
 #include <cstddef>

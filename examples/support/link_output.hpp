@@ -3,9 +3,9 @@
 #include "support/arp.hpp"
 #include "support/neighbour_discovery.hpp"
 #include "support/neighbours.hpp"
-#include "support/packet_offloads.hpp"
 #include "support/router_counters.hpp"
-#include "support/router_link.hpp"
+#include "tap_forwarder/link/packet_offloads.hpp"
+#include "tap_forwarder/link/router_link.hpp"
 
 #include <chrono>
 #include <concepts>

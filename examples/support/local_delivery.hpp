@@ -3,8 +3,8 @@
 #include "kubeproxy/nat/reject.hpp"
 #include "kubeproxy/nat/tcp_reset.hpp"
 #include "kubeproxy/wire/packet.hpp"
-#include "support/packet_offloads.hpp"
-#include "support/tap_packet.hpp"
+#include "tap_forwarder/link/packet_offloads.hpp"
+#include "tap_forwarder/link/tap_packet.hpp"
 
 #include <cstdint>
 

@@ -2,7 +2,7 @@
 
 #include "kubeproxy/dataplane/proxy.hpp"
 #include "support/router.hpp"
-#include "support/segmentation.hpp"
+#include "tap_forwarder/link/segmentation.hpp"
 
 #include <array>
 #include <chrono>

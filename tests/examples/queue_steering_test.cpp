@@ -1,6 +1,6 @@
-#include "support/queue_steering.hpp"
+#include "tap_forwarder/link/queue_steering.hpp"
 
-#include "support/tap_device.hpp"
+#include "tap_forwarder/link/tap_device.hpp"
 
 #include <gtest/gtest.h>
 

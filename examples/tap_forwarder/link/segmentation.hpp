@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/packet_offloads.hpp"
+#include "tap_forwarder/link/packet_offloads.hpp"
 
 #include <algorithm>
 #include <cstddef>

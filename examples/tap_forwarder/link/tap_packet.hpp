@@ -2,7 +2,7 @@
 
 #include "kubeproxy/wire/packet_buffer.hpp"
 #include "support/ethernet.hpp"
-#include "support/vnet_header.hpp"
+#include "tap_forwarder/link/vnet_header.hpp"
 
 #include <array>
 #include <cassert>

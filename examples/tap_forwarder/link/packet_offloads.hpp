@@ -2,8 +2,7 @@
 
 #include "kubeproxy/wire/checksum.hpp"
 #include "kubeproxy/wire/packet.hpp"
-#include "support/router_counters.hpp"
-#include "support/tap_packet.hpp"
+#include "tap_forwarder/link/tap_packet.hpp"
 
 #include <algorithm>
 #include <cstddef>

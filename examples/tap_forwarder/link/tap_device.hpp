@@ -1,8 +1,8 @@
 #pragma once
 
 #include "support/file_descriptor.hpp"
-#include "support/queue_steering.hpp"
-#include "support/vnet_header.hpp"
+#include "tap_forwarder/link/queue_steering.hpp"
+#include "tap_forwarder/link/vnet_header.hpp"
 
 #include <fcntl.h>
 #include <linux/if_tun.h>

@@ -1,9 +1,9 @@
 #pragma once
 
 #include "kubeproxy/wire/address_text.hpp"
-#include "support/router.hpp"
 #include "tap_forwarder/link/router_link.hpp"
 #include "tap_forwarder/link/tap_device.hpp"
+#include "tap_forwarder/router/router.hpp"
 
 #include <algorithm>
 #include <charconv>

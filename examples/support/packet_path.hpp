@@ -1,8 +1,8 @@
 #pragma once
 
 #include "kubeproxy/dataplane/proxy.hpp"
-#include "support/router.hpp"
 #include "tap_forwarder/link/segmentation.hpp"
+#include "tap_forwarder/router/router.hpp"
 
 #include <array>
 #include <chrono>

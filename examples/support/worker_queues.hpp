@@ -1,8 +1,8 @@
 #pragma once
 
-#include "support/link_output.hpp"
 #include "tap_forwarder/link/frame_capture.hpp"
 #include "tap_forwarder/link/tap_device.hpp"
+#include "tap_forwarder/router/link_output.hpp"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,4 +1,4 @@
-#include "support/held_packets.hpp"
+#include "tap_forwarder/router/held_packets.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "support/neighbours.hpp"
+#include "tap_forwarder/router/neighbours.hpp"
 
 #include "kubeproxy/wire/address.hpp"
 

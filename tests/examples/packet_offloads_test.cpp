@@ -1,6 +1,6 @@
-#include "support/ipv4_fragments.hpp"
 #include "tap_forwarder/link/packet_offloads.hpp"
 #include "tap_forwarder/link/segmentation.hpp"
+#include "tap_forwarder/router/ipv4_fragments.hpp"
 
 #include "support/packet_builder.hpp"
 

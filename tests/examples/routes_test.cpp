@@ -1,5 +1,5 @@
-#include "support/reverse_path.hpp"
-#include "support/routes.hpp"
+#include "tap_forwarder/router/reverse_path.hpp"
+#include "tap_forwarder/router/routes.hpp"
 
 #include "kubeproxy/wire/address_text.hpp"
 

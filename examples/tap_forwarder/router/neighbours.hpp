@@ -2,8 +2,8 @@
 
 #include "kubeproxy/wire/address.hpp"
 #include "support/ethernet.hpp"
-#include "support/held_packets.hpp"
-#include "support/neighbour_table.hpp"
+#include "tap_forwarder/router/held_packets.hpp"
+#include "tap_forwarder/router/neighbour_table.hpp"
 
 #include <chrono>
 #include <cstddef>

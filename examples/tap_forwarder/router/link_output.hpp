@@ -1,11 +1,11 @@
 #pragma once
 
-#include "support/arp.hpp"
-#include "support/neighbour_discovery.hpp"
-#include "support/neighbours.hpp"
-#include "support/router_counters.hpp"
 #include "tap_forwarder/link/packet_offloads.hpp"
 #include "tap_forwarder/link/router_link.hpp"
+#include "tap_forwarder/router/arp.hpp"
+#include "tap_forwarder/router/neighbour_discovery.hpp"
+#include "tap_forwarder/router/neighbours.hpp"
+#include "tap_forwarder/router/router_counters.hpp"
 
 #include <chrono>
 #include <concepts>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/routes.hpp"
+#include "tap_forwarder/router/routes.hpp"
 
 #include <algorithm>
 #include <cstdint>

@@ -3,7 +3,7 @@
 #include "kubeproxy/flow/hash.hpp"
 #include "kubeproxy/wire/address.hpp"
 #include "support/ethernet.hpp"
-#include "support/held_packets.hpp"
+#include "tap_forwarder/router/held_packets.hpp"
 
 #include <array>
 #include <chrono>

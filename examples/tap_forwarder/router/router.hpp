@@ -2,13 +2,13 @@
 
 #include "kubeproxy/dataplane/outcome.hpp"
 #include "kubeproxy/nat/rate_limit.hpp"
-#include "support/ip_header.hpp"
-#include "support/ipv4_fragments.hpp"
-#include "support/link_output.hpp"
-#include "support/local_delivery.hpp"
-#include "support/neighbour_answers.hpp"
-#include "support/reverse_path.hpp"
-#include "support/routes.hpp"
+#include "tap_forwarder/router/ip_header.hpp"
+#include "tap_forwarder/router/ipv4_fragments.hpp"
+#include "tap_forwarder/router/link_output.hpp"
+#include "tap_forwarder/router/local_delivery.hpp"
+#include "tap_forwarder/router/neighbour_answers.hpp"
+#include "tap_forwarder/router/reverse_path.hpp"
+#include "tap_forwarder/router/routes.hpp"
 
 #include <algorithm>
 #include <chrono>

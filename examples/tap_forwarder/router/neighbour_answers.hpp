@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/link_output.hpp"
+#include "tap_forwarder/router/link_output.hpp"
 
 #include <algorithm>
 #include <concepts>

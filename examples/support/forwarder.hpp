@@ -5,7 +5,7 @@
 #include "kubeproxy/handover/transfer.hpp"
 #include "support/forwarder_links.hpp"
 #include "support/whole_file.hpp"
-#include "support/worker.hpp"
+#include "tap_forwarder/worker/worker.hpp"
 
 #include <algorithm>
 #include <chrono>

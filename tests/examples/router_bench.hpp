@@ -1,7 +1,7 @@
 #pragma once
 
 #include "support/packet_builder.hpp"
-#include "support/packet_path.hpp"
+#include "tap_forwarder/worker/packet_path.hpp"
 
 #include "kubeproxy/control/controller.hpp"
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "support/packet_path.hpp"
-#include "support/worker_queues.hpp"
+#include "tap_forwarder/worker/packet_path.hpp"
+#include "tap_forwarder/worker/worker_queues.hpp"
 
 #include <poll.h>
 #include <pthread.h>

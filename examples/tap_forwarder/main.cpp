@@ -1,11 +1,11 @@
 // A router between TAP devices whose data plane is the library: see --help.
 
 #include "support/configuration.hpp"
-#include "support/forwarder.hpp"
-#include "support/forwarder_operations.hpp"
-#include "support/forwarder_options.hpp"
-#include "support/ku_reload.hpp"
-#include "support/kubernetes_streams.hpp"
+#include "tap_forwarder/operations/forwarder.hpp"
+#include "tap_forwarder/operations/forwarder_operations.hpp"
+#include "tap_forwarder/operations/forwarder_options.hpp"
+#include "tap_forwarder/operations/ku_reload.hpp"
+#include "tap_forwarder/operations/kubernetes_streams.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>

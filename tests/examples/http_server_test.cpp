@@ -1,6 +1,6 @@
-#include "support/health_ports.hpp"
-#include "support/http_server.hpp"
-#include "support/listen_addresses.hpp"
+#include "tap_forwarder/operations/health_ports.hpp"
+#include "tap_forwarder/operations/http_server.hpp"
+#include "tap_forwarder/operations/listen_addresses.hpp"
 
 #include <gtest/gtest.h>
 

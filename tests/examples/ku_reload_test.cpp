@@ -1,4 +1,4 @@
-#include "support/ku_reload.hpp"
+#include "tap_forwarder/operations/ku_reload.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "support/listed_objects.hpp"
+#include "tap_forwarder/operations/listed_objects.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
-#include "support/data_plane_metrics.hpp"
-#include "support/process_metrics.hpp"
-#include "support/service_metrics.hpp"
+#include "tap_forwarder/operations/data_plane_metrics.hpp"
+#include "tap_forwarder/operations/process_metrics.hpp"
+#include "tap_forwarder/operations/service_metrics.hpp"
 
 #include "support/packet_builder.hpp"
 #include "support/testbed.hpp"

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "support/data_plane_metrics.hpp"
-#include "support/forwarder.hpp"
-#include "support/process_metrics.hpp"
-#include "support/service_metrics.hpp"
+#include "tap_forwarder/operations/data_plane_metrics.hpp"
+#include "tap_forwarder/operations/forwarder.hpp"
+#include "tap_forwarder/operations/process_metrics.hpp"
+#include "tap_forwarder/operations/service_metrics.hpp"
 
 #include <chrono>
 #include <cstddef>

@@ -3,8 +3,8 @@
 #include "kubeproxy/control/controller.hpp"
 #include "kubeproxy/handover/file.hpp"
 #include "kubeproxy/handover/transfer.hpp"
-#include "support/forwarder_links.hpp"
-#include "support/whole_file.hpp"
+#include "tap_forwarder/operations/forwarder_links.hpp"
+#include "tap_forwarder/operations/whole_file.hpp"
 #include "tap_forwarder/worker/worker.hpp"
 
 #include <algorithm>

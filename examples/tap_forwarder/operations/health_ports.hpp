@@ -2,8 +2,8 @@
 
 #include "kubeproxy/control/show/health.hpp"
 #include "kubeproxy/control/show/proxy_health.hpp"
-#include "support/http_server.hpp"
-#include "support/listen_addresses.hpp"
+#include "tap_forwarder/operations/http_server.hpp"
+#include "tap_forwarder/operations/listen_addresses.hpp"
 
 #include <cstdint>
 #include <exception>

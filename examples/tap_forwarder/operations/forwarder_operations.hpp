@@ -1,9 +1,9 @@
 #pragma once
 
 #include "support/control_server.hpp"
-#include "support/forwarder_metrics.hpp"
-#include "support/health_ports.hpp"
-#include "support/http_server.hpp"
+#include "tap_forwarder/operations/forwarder_metrics.hpp"
+#include "tap_forwarder/operations/health_ports.hpp"
+#include "tap_forwarder/operations/http_server.hpp"
 
 #include <boost/asio/io_context.hpp>
 

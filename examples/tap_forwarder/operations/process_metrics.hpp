@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kubeproxy/version.hpp"
-#include "support/metrics_text.hpp"
+#include "tap_forwarder/operations/metrics_text.hpp"
 
 #include <unistd.h>
 

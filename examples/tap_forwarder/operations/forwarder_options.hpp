@@ -1,6 +1,6 @@
 #pragma once
 
-#include "support/forwarder.hpp"
+#include "tap_forwarder/operations/forwarder.hpp"
 
 #include <boost/program_options.hpp>
 

@@ -2,7 +2,7 @@
 
 #include "kubeproxy/control/kubernetes/reader.hpp"
 #include "support/kubernetes_files.hpp"
-#include "support/listed_objects.hpp"
+#include "tap_forwarder/operations/listed_objects.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>

@@ -4,7 +4,7 @@
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/service/affinity.hpp"
 #include "kubeproxy/verdict.hpp"
-#include "support/metrics_text.hpp"
+#include "tap_forwarder/operations/metrics_text.hpp"
 
 #include <array>
 #include <cstddef>

@@ -1,10 +1,10 @@
 #pragma once
 
-#include "interfaces.hpp"
-#include "next_hops.hpp"
-#include "packet.hpp"
+#include "xdp_forwarder/interfaces.hpp"
+#include "xdp_forwarder/next_hops.hpp"
+#include "xdp_forwarder/packet.hpp"
 
-#include <kubeproxy/kubeproxy.hpp>
+#include "kubeproxy/kubeproxy.hpp"
 
 #include <poll.h>
 

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "program.hpp"
-#include "socket.hpp"
 #include "support/ethernet.hpp"
-#include "umem.hpp"
+#include "xdp_forwarder/program.hpp"
+#include "xdp_forwarder/socket.hpp"
+#include "xdp_forwarder/umem.hpp"
 
 #include <net/if.h>
 #include <sys/ioctl.h>

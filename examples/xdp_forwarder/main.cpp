@@ -1,9 +1,9 @@
 // Services for packets between interfaces, by AF_XDP: see --help.
 
-#include "forwarder.hpp"
 #include "support/configuration.hpp"
+#include "xdp_forwarder/forwarder.hpp"
 
-#include <kubeproxy/control/controller.hpp>
+#include "kubeproxy/control/controller.hpp"
 
 #include <boost/program_options.hpp>
 

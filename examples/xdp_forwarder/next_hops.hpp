@@ -1,9 +1,9 @@
 #pragma once
 
-#include "interfaces.hpp"
 #include "support/ethernet.hpp"
+#include "xdp_forwarder/interfaces.hpp"
 
-#include <kubeproxy/wire/address_text.hpp>
+#include "kubeproxy/wire/address_text.hpp"
 
 #include <algorithm>
 #include <charconv>

@@ -1,9 +1,9 @@
 #pragma once
 
 #include "support/ethernet.hpp"
-#include "umem.hpp"
+#include "xdp_forwarder/umem.hpp"
 
-#include <kubeproxy/wire/packet_buffer.hpp>
+#include "kubeproxy/wire/packet_buffer.hpp"
 
 #include <cassert>
 #include <cstddef>

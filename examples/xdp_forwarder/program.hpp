@@ -1,7 +1,7 @@
 #pragma once
 
 #include "support/file_descriptor.hpp"
-#include "umem.hpp"
+#include "xdp_forwarder/umem.hpp"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "packet.hpp"
-#include "umem.hpp"
+#include "xdp_forwarder/packet.hpp"
+#include "xdp_forwarder/umem.hpp"
 
 #include <net/if.h>
 #include <sys/socket.h>

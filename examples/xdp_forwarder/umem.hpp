@@ -1,6 +1,6 @@
 #pragma once
 
-#include <kubeproxy/wire/bytes.hpp>
+#include "kubeproxy/wire/bytes.hpp"
 
 #include <sys/mman.h>
 #include <xdp/xsk.h>

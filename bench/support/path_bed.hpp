@@ -148,7 +148,7 @@ class path_bed {
 };
 
 /// Ends the flows that have no reply yet, in random order: their records are taken again in an order that no machine
-/// preselects.
+/// predicts.
 template <class Table>
 void erase_unreplied(Table& table) {
     std::vector<flow_ref> gone;

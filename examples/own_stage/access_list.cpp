@@ -23,9 +23,9 @@ struct access_list {
     template <kubeproxy::packet_buffer P>
     kubeproxy::step<kubeproxy::seen<P, kubeproxy::ipv4>> operator()(kubeproxy::seen<P, kubeproxy::ipv4>& s) noexcept {
         for (auto& rule : *rules) {
-            if (!rule.sources.contains(s.card->key.source)) continue;
+            if (!rule.sources.contains(s.key().source)) continue;
             ++rule.packets;
-            if (!rule.is_allowed) return s.card->drop(kubeproxy::drop_reason::denied_by_host);
+            if (!rule.is_allowed) return s.drop(kubeproxy::drop_reason::denied_by_host);
             break;
         }
         return s;

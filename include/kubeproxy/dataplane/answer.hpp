@@ -1,8 +1,7 @@
 #pragma once
 
-#include "kubeproxy/dataplane/burst.hpp"
 #include "kubeproxy/dataplane/context.hpp"
-#include "kubeproxy/dataplane/routed.hpp"
+#include "kubeproxy/dataplane/packet_states.hpp"
 #include "kubeproxy/nat/rate_limit.hpp"
 #include "kubeproxy/nat/reject.hpp"
 #include "kubeproxy/nat/tcp_reset.hpp"
@@ -26,16 +25,15 @@ class answer_stage {
         : burst_{&burst}, settings_{settings}, limiter_{settings.rate} {}
 
     template <ip_version V>
-    settled operator()(refused<P, V>& r) noexcept {
-        auto const why = r.card->result->what.why();
-        auto const how = manner(why, r.card->headers.protocol);
+    settled operator()(rejected<P, V> p) noexcept {
+        auto const why = p.result().what.why();
+        auto const how = manner(why, p.headers().protocol);
         if (how == tcp_answer::silence) return {};
         bool const is_reject = why == drop_reason::no_endpoints;
-        if (!limiter_.allow(burst_->clock))
-            return is_reject ? r.card->drop(drop_reason::reject_rate_limited) : settled{};
-        auto const failed = compose(r, how);
-        if (failed == drop_reason::none) return r.card->settle(verdict::reply(why));
-        return is_reject ? r.card->drop(failed) : settled{};
+        if (!limiter_.allow(burst_->clock)) return is_reject ? p.drop(drop_reason::reject_rate_limited) : settled{};
+        auto const failed = compose(p, how);
+        if (failed == drop_reason::none) return p.settle(verdict::reply(why));
+        return is_reject ? p.drop(failed) : settled{};
     }
 
   private:
@@ -46,12 +44,11 @@ class answer_stage {
     }
 
     template <ip_version V>
-    static drop_reason compose(refused<P, V>& r, tcp_answer how) noexcept {
-        bool const is_segment = r.card->headers.what == content::ports && !r.card->headers.is_fragment;
-        if (how == tcp_answer::reset && is_segment) return compose_tcp_reset<V>(*r.card->packet, r.card->headers);
+    static drop_reason compose(rejected<P, V> p, tcp_answer how) noexcept {
+        bool const is_segment = p.headers().what == content::ports && !p.headers().is_fragment;
+        if (how == tcp_answer::reset && is_segment) return compose_tcp_reset<V>(p.packet(), p.headers());
         // The address that the sender spoke to: it is the only one of ours that it surely knows.
-        return compose_icmp_error<V>(*r.card->packet, r.card->headers, r.card->answer,
-                                     tuple_of(r.card->headers).destination);
+        return compose_icmp_error<V>(p.packet(), p.headers(), p.answer(), tuple_of(p.headers()).destination);
     }
 
     burst_context const* burst_;

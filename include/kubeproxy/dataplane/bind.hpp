@@ -1,15 +1,14 @@
 #pragma once
 
-#include "kubeproxy/dataplane/burst.hpp"
 #include "kubeproxy/dataplane/checksum_trust.hpp"
 #include "kubeproxy/dataplane/context.hpp"
-#include "kubeproxy/dataplane/routed.hpp"
-#include "kubeproxy/dataplane/select.hpp"
+#include "kubeproxy/dataplane/packet_states.hpp"
 #include "kubeproxy/flow/port_pool.hpp"
 #include "kubeproxy/flow/port_reclaim.hpp"
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/nat/rate_limit.hpp"
 #include "kubeproxy/nat/refusal.hpp"
+#include "kubeproxy/service/select.hpp"
 #include "kubeproxy/service/standing.hpp"
 
 #include <concepts>
@@ -37,15 +36,15 @@ class bind_stage {
                                                                                  pool_for<ipv6>(settings)} {}
 
     template <ip_version V>
-    using next = step<routed<P, V, V>, routed<P, V, typename V::other>, routed_error<P, V, V>,
-                      routed_error<P, V, typename V::other>>;
+    using next = step<resolved<P, V, V>, resolved<P, V, typename V::other>, resolved_error<P, V, V>,
+                      resolved_error<P, V, typename V::other>>;
 
     /// Not inlined: what follows track is mostly rewrite, and that has all registers.
     template <ip_version V>
-    [[gnu::noinline]] next<V> operator()(chosen<P, V>& c) noexcept {
-        if (c.card->choice.service == no_service) return bind_direct(*c.card);
-        auto const& service = services().service_at(c.card->choice.service);
-        return service.pod_version == ipv6::number ? bind<ipv6>(c) : bind<ipv4>(c);
+    [[gnu::noinline]] next<V> operator()(selected<P, V> p) noexcept {
+        if (p.choice().service == no_service) return bind_direct(p);
+        auto const& service = services().service_at(p.choice().service);
+        return service.pod_version == ipv6::number ? bind<ipv6>(p) : bind<ipv4>(p);
     }
 
   private:
@@ -63,32 +62,31 @@ class bind_stage {
     [[nodiscard]] snapshot const& services() const noexcept { return *burst_->services; }
 
     template <ip_version To, ip_version From>
-    next<From> bind(chosen<P, From> const& c) noexcept {
-        auto& card = *c.card;
-        auto& after = card.template becomes<To>();
-        if (!card.is_chosen) store_words(after, towards_backend<To>(card.key, services(), card.choice));
-        bool const changes_source = detail::needs_source(card.choice, card.key, after);
-        card.result->masqueraded = changes_source;
-        card.result->backend = card.choice.backend;
-        if (card.headers.what == content::icmp_error) return follow_ring<To>(card);
-        if (!detail::may_open_flow(card)) return without_flow<To>(card, drop_reason::bad_transport_checksum);
-        if (!new_flows_.allow(burst_->clock)) return without_flow<To>(card, drop_reason::flow_rate_limited);
+    next<From> bind(selected<P, From> p) noexcept {
+        auto& after = detail::storage_of(p).template resolved_as<To>();
+        if (!p.is_preselected()) store_words(after, towards_backend<To>(p.key(), services(), p.choice()));
+        bool const changes_source = detail::needs_source(p.choice(), p.key(), after);
+        p.result().masqueraded = changes_source;
+        p.result().backend = p.choice().backend;
+        if (p.headers().what == content::icmp_error) return follow_ring<To>(p);
+        if (!detail::may_open_flow(p)) return without_flow<To>(p, drop_reason::bad_transport_checksum);
+        if (!new_flows_.allow(burst_->clock)) return without_flow<To>(p, drop_reason::flow_rate_limited);
         if (changes_source) {
-            auto const why = take_source(card.key, after, services().template node<To>());
-            if (why != drop_reason::none) return card.drop(why);
+            auto const why = take_source(p.key(), after, services().template node<To>());
+            if (why != drop_reason::none) return p.drop(why);
         }
-        return enter<To>(card);
+        return enter<To>(p);
     }
 
     /// A connection that no service translates. What cannot have a flow passes, as it would if it were none of ours.
     template <ip_version V>
-    next<V> bind_direct(packet_card<P, V>& card) noexcept {
-        auto& after = card.template becomes<V>();
-        after = card.key;
+    next<V> bind_direct(selected<P, V> p) noexcept {
+        auto& after = detail::storage_of(p).template resolved_as<V>();
+        after = p.key();
         bool const is_refused =
-            detail::refusal_of(card.headers, after, transport_checksum_of(*card.packet)) != drop_reason::none;
-        bool const has_flow = !is_refused && detail::may_open_flow(card) && new_flows_.allow(burst_->clock);
-        return has_flow ? enter<V>(card) : card.settle(verdict::pass());
+            detail::refusal_of(p.headers(), after, transport_checksum_of(p.packet())) != drop_reason::none;
+        bool const has_flow = !is_refused && detail::may_open_flow(p) && new_flows_.allow(burst_->clock);
+        return has_flow ? insert_flow<V>(p) : p.settle(verdict::pass());
     }
 
     /// A source of this node's for the flow, with a port that its replies are told by.
@@ -119,33 +117,40 @@ class bind_stage {
     }
 
     template <ip_version To, ip_version From>
-    next<From> enter(packet_card<P, From>& card) noexcept {
-        auto& after = card.template becomes<To>();
-        // What the rewrite will refuse leaves no flow behind, and takes no port.
-        if (detail::refusal_of(card.headers, after, transport_checksum_of(*card.packet)) != drop_reason::none)
-            return routed<P, From, To>{card, changes_of(card.key, after)};
-        bool const is_foreseen = card.is_chosen && !card.result->masqueraded;
-        auto inserted = insert(card, after, is_foreseen ? card.reply_hash : flows_->reply_hash(after));
+    next<From> enter(selected<P, From> p) noexcept {
+        auto const& after = detail::storage_of(p).template resolved_as<To>();
+        // A packet that the rewrite stage will refuse enters no flow.
+        if (detail::refusal_of(p.headers(), after, transport_checksum_of(p.packet())) != drop_reason::none)
+            return resolved<P, From, To>{p, changes_of(p.key(), after)};
+        return insert_flow<To>(p);
+    }
+
+    /// \pre the rewrite stage will not refuse the packet
+    template <ip_version To, ip_version From>
+    next<From> insert_flow(selected<P, From> p) noexcept {
+        auto& after = detail::storage_of(p).template resolved_as<To>();
+        bool const knows_reply = p.is_preselected() && !p.result().masqueraded;
+        auto inserted = insert(p, after, knows_reply ? p.reply_hash() : flows_->reply_hash(after));
         for (unsigned attempt = 0; attempt < max_attempts; ++attempt) {
             if (inserted.what == insert_outcome::reply_taken) {
                 // Another flow of this client to the same backend, through another address of ours, has the same ports.
-                auto const why = take_port(card.key, after, after.source, after.source);
-                if (why != drop_reason::none) return card.drop(why);
+                auto const why = take_port(p.key(), after, after.source, after.source);
+                if (why != drop_reason::none) return p.drop(why);
             } else if (is_outdated(inserted)) {
                 flows_->erase(inserted.ref);
             } else {
                 break;
             }
-            inserted = insert(card, after, flows_->reply_hash(after));
+            inserted = insert(p, after, flows_->reply_hash(after));
         }
         if constexpr (is_shared)
             if (inserted.what == insert_outcome::duplicate && !is_outdated(inserted) &&
                 flows_->leaves_as_ipv6(inserted.ref) == std::same_as<To, ipv6>)
-                return join<To>(card, inserted.ref);
-        if (inserted.what != insert_outcome::inserted) return without_flow<To>(card, drop_reason::flow_table_full);
-        card.result->relation = flow_relation::fresh;
+                return join<To>(p, inserted.ref);
+        if (inserted.what != insert_outcome::inserted) return without_flow<To>(p, drop_reason::flow_table_full);
+        p.result().relation = flow_relation::fresh;
         auto const& body = flows_->body(inserted.ref);
-        return routed<P, From, To>{card, {body.network_change, body.transport_change}};
+        return resolved<P, From, To>{p, {body.network_change, body.transport_change}};
     }
 
     /// Whether another worker has entered the packet's flow since this one looked for it, and sends it to a backend
@@ -164,28 +169,27 @@ class bind_stage {
 
     /// Another worker has entered the packet's flow since this one looked for it: the packet belongs to that flow.
     template <ip_version To, ip_version From>
-    [[gnu::noinline]] next<From> join(packet_card<P, From>& card, flow_ref flow) noexcept {
+    [[gnu::noinline]] next<From> join(packet_state<P, From> p, flow_ref flow) noexcept {
         auto const& body = flows_->body(flow);
-        card.result->relation =
+        p.result().relation =
             flow.direction() == flow_direction::original ? flow_relation::original : flow_relation::reply;
-        card.result->masqueraded = body.is_masqueraded();
-        card.result->service = body.service;
-        card.result->backend = body.backend.load();
-        flows_->touch(flow, burst_->now, event_of(card.headers), static_cast<std::uint32_t>(card.headers.bytes.size()),
+        p.result().masqueraded = body.is_masqueraded();
+        p.result().service = body.service;
+        p.result().backend = body.backend.load();
+        flows_->touch(flow, burst_->now, event_of(p.headers()), static_cast<std::uint32_t>(p.headers().bytes.size()),
                       services().lifetimes_of(body.service));
         sum_changes const changes{body.network_change, body.transport_change};
-        return routed<P, From, To>{card, words_of(flows_->template leaves_as<To>(flow)),
-                                   towards(changes, flow.direction())};
+        return resolved<P, From, To>{p, words_of(flows_->template leaves_as<To>(flow)),
+                                     towards(changes, flow.direction())};
     }
 
     template <ip_version From, ip_version To>
-    [[nodiscard]] insert_result insert(packet_card<P, From> const& card, tuple<To> const& after,
-                                       std::uint64_t reply_hash) noexcept {
-        auto const& so_far = *card.result;
+    [[nodiscard]] insert_result insert(selected<P, From> p, tuple<To> const& after, std::uint64_t reply_hash) noexcept {
+        auto const& so_far = p.result();
         bool const has_backend = so_far.backend != no_backend;
-        auto const state = initial_state(card.key.protocol, event_of(card.headers));
+        auto const state = initial_state(p.key().protocol, event_of(p.headers()));
         return flows_->insert_unknown(
-            hashed_tuple<From>{words_of(card.key), card.hash}, hashed_tuple<To>{mirrored(words_of(after)), reply_hash},
+            hashed_tuple<From>{words_of(p.key()), p.hash()}, hashed_tuple<To>{mirrored(words_of(after)), reply_hash},
             {.service = so_far.service,
              .backend = so_far.backend,
              .generation = has_backend ? services().status_of(so_far.backend).generation : std::uint16_t{0},
@@ -197,20 +201,20 @@ class bind_stage {
 
     /// The ring alone tells where the packet goes, as long as its source may stay.
     template <ip_version To, ip_version From>
-    next<From> without_flow(packet_card<P, From>& card, drop_reason otherwise) const noexcept {
-        if (card.result->masqueraded) return card.drop(otherwise);
-        return routed<P, From, To>{card, changes_of(card.key, card.template becomes<To>())};
+    next<From> without_flow(packet_state<P, From> p, drop_reason otherwise) const noexcept {
+        if (p.result().masqueraded) return p.drop(otherwise);
+        return resolved<P, From, To>{p, changes_of(p.key(), detail::storage_of(p).template resolved_as<To>())};
     }
 
     /// An ICMP error about a flow that this node has not seen: its backend is the one that the ring gives the flow.
     template <ip_version To, ip_version From>
-    next<From> follow_ring(packet_card<P, From>& card) const noexcept {
-        if (card.result->masqueraded) {
-            *card.result = {};
+    next<From> follow_ring(packet_state<P, From> p) const noexcept {
+        if (p.result().masqueraded) {
+            p.result() = {};
             return settled{};
         }
-        card.result->relation = flow_relation::related;
-        return routed_error<P, From, To>{card};
+        p.result().relation = flow_relation::related;
+        return resolved_error<P, From, To>{p};
     }
 
     Table* flows_;

@@ -2,7 +2,7 @@
 
 #include "kubeproxy/dataplane/burst.hpp"
 #include "kubeproxy/dataplane/context.hpp"
-#include "kubeproxy/dataplane/parse.hpp"
+#include "kubeproxy/dataplane/packet_states.hpp"
 #include "kubeproxy/flow/fragment_store.hpp"
 #include "kubeproxy/flow/fragments.hpp"
 
@@ -51,15 +51,15 @@ class fragment_stage {
         : burst_{&burst}, memory_{fragment_memory<ipv4>{seed, settings}, fragment_memory<ipv6>{seed, settings}} {}
 
     template <ip_version V>
-    step<seen<P, V>> operator()(fragment<P, V>& f) noexcept {
-        auto const key = fragment_key<V>::of(f.card->headers);
-        if (f.card->headers.what == content::later_fragment) return follow(*f.card, key);
-        if (f.card->headers.flaw != drop_reason::none) return seen<P, V>{f.card};
+    step<seen<P, V>> operator()(fragment<P, V> f) noexcept {
+        auto const key = fragment_key<V>::of(f.headers());
+        if (f.headers().what == content::later_fragment) return follow(f, key);
+        if (f.headers().flaw != drop_reason::none) return seen<P, V>{detail::storage_of(f)};
         auto& memory = memory_of<V>();
-        memory.messages.note_first(key, f.card->key, burst_->now);
+        memory.messages.note_first(key, f.key(), burst_->now);
         auto& due = std::get<due_fragments<P, V, Burst>>(due_);
-        if (memory.early.size() != 0 && due.count < Burst) due.list[due.count++] = {key, f.card->key, f.card->packet};
-        return seen<P, V>{f.card};
+        if (memory.early.size() != 0 && due.count < Burst) due.list[due.count++] = {key, f.key(), &f.packet()};
+        return seen<P, V>{detail::storage_of(f)};
     }
 
     /// Calls sink(bytes, first) for every fragment that may go on after its first one.
@@ -99,17 +99,17 @@ class fragment_stage {
     }
 
     template <ip_version V>
-    step<seen<P, V>> follow(packet_card<P, V>& s, fragment_key<V> const& key) noexcept {
+    step<seen<P, V>> follow(fragment<P, V> const& f, fragment_key<V> const& key) noexcept {
         auto& memory = memory_of<V>();
         if (auto const message = memory.messages.find(key, burst_->now)) {
-            s.key = *message;
-            return seen<P, V>{&s};
+            detail::storage_of(f).key = *message;
+            return seen<P, V>{detail::storage_of(f)};
         }
-        if (!may_be_ours<V>(s.key)) return seen<P, V>{&s};
-        if (!burst_->can_spare) return s.drop(drop_reason::no_spare_packet);
-        auto const held = memory.early.hold(s.headers, burst_->now);
+        if (!may_be_ours<V>(f.key())) return seen<P, V>{detail::storage_of(f)};
+        if (!burst_->can_spare) return f.drop(drop_reason::no_spare_packet);
+        auto const held = memory.early.hold(f.headers(), burst_->now);
         evicted_ += held.evicted;
-        return s.drop(held.why == drop_reason::none ? drop_reason::fragment_held : held.why);
+        return f.drop(held.why == drop_reason::none ? drop_reason::fragment_held : held.why);
     }
 
     /// To a service, to a source that we gave out, or from a backend.

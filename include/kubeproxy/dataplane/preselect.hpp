@@ -1,15 +1,16 @@
 #pragma once
 
 #include "kubeproxy/dataplane/context.hpp"
-#include "kubeproxy/dataplane/track.hpp"
+#include "kubeproxy/dataplane/packet_states.hpp"
 #include "kubeproxy/service/select.hpp"
 
 namespace kubeproxy {
 inline namespace v0_2 {
 
-/// Ahead of time, for what most likely is a new flow: its backend, so that the place of its replies in the index is on
-/// its way before the flow is entered. Nothing is decided: where a packet before it in the burst opens the flow, or an
-/// affinity is to be looked up, this was for nothing.
+/// Selects the backend of a packet that most likely begins a flow, before it is certain that the packet does. So the
+/// place in the index where the flow's reply tuple will be entered can be prefetched while other packets of the burst
+/// are looked up. The result is discarded if an earlier packet of the burst enters the flow, and nothing is preselected
+/// where session affinity has to be consulted.
 template <packet_buffer P, class Table, class Affinity>
 class preselect_stage {
   public:
@@ -17,31 +18,31 @@ class preselect_stage {
         : flows_{&flows}, burst_{&burst}, by_{ring_entry_hash{ring_seed}, nullptr} {}
 
     template <ip_version V>
-    [[gnu::noinline]] step<located<P, V>> operator()(unlocated<P, V>& u) const noexcept {
-        auto& card = *u.card;
-        if (card.headers.is_plain && burst_->services != nullptr) choose(card);
-        return located<P, V>{&card};
+    [[gnu::noinline]] step<candidate<P, V>> operator()(index_miss<P, V> p) const noexcept {
+        auto& storage = detail::storage_of(p);
+        if (p.headers().is_plain && burst_->services != nullptr) preselect(storage);
+        return candidate<P, V>{storage};
     }
 
   private:
     template <ip_version V>
-    void choose(packet_card<P, V>& card) const noexcept {
+    void preselect(detail::packet_storage<P, V>& p) const noexcept {
         auto const& services = *burst_->services;
-        select_backend(services, card.key, by_, affinity_use::none, is_from_local_pod_of(*card.packet), card.choice);
-        if (card.choice.what != selection::decision::forward) return;
-        auto const& service = services.service_at(card.choice.service);
+        select_backend(services, p.key, by_, affinity_use::none, is_from_local_pod_of(*p.packet), p.choice);
+        if (p.choice.what != selection::decision::forward) return;
+        auto const& service = services.service_at(p.choice.service);
         if (service.affinity_seconds != 0) return;
-        card.is_chosen = true;
-        service.pod_version == V::number ? direct<V>(card) : direct<typename V::other>(card);
+        p.is_preselected = true;
+        service.pod_version == V::number ? resolve<V>(p) : resolve<typename V::other>(p);
     }
-    /// What it becomes, and, where its source and port may stay, who will answer.
+    /// Computes the tuple that the packet becomes and, if the source stays, the hash of the reply's tuple.
     template <ip_version To, ip_version V>
-    [[gnu::always_inline]] void direct(packet_card<P, V>& card) const noexcept {
-        auto& after = card.template becomes<To>();
-        store_words(after, towards_backend<To>(card.key, *burst_->services, card.choice));
-        if (detail::needs_source(card.choice, card.key, after)) return;
-        card.reply_hash = flows_->reply_hash(after);
-        flows_->prefetch_insert(card.reply_hash);
+    [[gnu::always_inline]] void resolve(detail::packet_storage<P, V>& p) const noexcept {
+        auto& after = p.template resolved_as<To>();
+        store_words(after, towards_backend<To>(p.key, *burst_->services, p.choice));
+        if (detail::needs_source(p.choice, p.key, after)) return;
+        p.reply_hash = flows_->reply_hash(after);
+        flows_->prefetch_insert(p.reply_hash);
     }
 
     Table* flows_;

@@ -4,6 +4,7 @@
 #include "kubeproxy/dataplane/bind.hpp"
 #include "kubeproxy/dataplane/burst.hpp"
 #include "kubeproxy/dataplane/fragments.hpp"
+#include "kubeproxy/dataplane/locate.hpp"
 #include "kubeproxy/dataplane/parse.hpp"
 #include "kubeproxy/dataplane/preselect.hpp"
 #include "kubeproxy/dataplane/removed_probe.hpp"
@@ -59,7 +60,7 @@ struct no_stage {};
 ///     answer     what is refused: an ICMP error or a TCP reset
 ///
 /// A host's own stage is a type with `step<seen<P, V>> operator()(seen<P, V>&) noexcept` for the versions that it cares
-/// about: it returns what it took, or settles the packet: `s.card->drop(drop_reason::denied_by_host)`.
+/// about: it returns what it took, or settles the packet: `s.drop(drop_reason::denied_by_host)`.
 ///
 /// The table and the source outlive the proxy; with a shared table each worker has a proxy of its own. The object stays
 /// where it is: its stages know each other's surroundings.
@@ -160,7 +161,7 @@ class proxy {
                 .can_spare = can_spare};
     }
     [[nodiscard]] frame<P> frame_of(P& packet, std::size_t i) noexcept {
-        return {&packet, &outcomes_[i], &cards4_[i], &cards6_[i]};
+        return {&packet, &outcomes_[i], &ipv4_storage_[i], &ipv6_storage_[i]};
     }
 
     template <class Settle, class Spare>
@@ -258,8 +259,8 @@ class proxy {
     verdict_counters verdicts_;
     static constexpr std::array<outcome, burst_size> nothing_yet{};
     std::array<outcome, burst_size> outcomes_{};
-    std::array<packet_card<P, ipv4>, burst_size> cards4_{};
-    std::array<packet_card<P, ipv6>, burst_size> cards6_{};
+    std::array<detail::packet_storage<P, ipv4>, burst_size> ipv4_storage_{};
+    std::array<detail::packet_storage<P, ipv6>, burst_size> ipv6_storage_{};
     path path_;
 };
 

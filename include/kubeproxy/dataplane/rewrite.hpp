@@ -1,13 +1,13 @@
 #pragma once
 
-#include "kubeproxy/dataplane/burst.hpp"
 #include "kubeproxy/dataplane/context.hpp"
-#include "kubeproxy/dataplane/related.hpp"
-#include "kubeproxy/dataplane/routed.hpp"
+#include "kubeproxy/dataplane/packet_states.hpp"
 #include "kubeproxy/flow/identifications.hpp"
 #include "kubeproxy/nat/icmp_error.hpp"
 #include "kubeproxy/nat/rewrite.hpp"
 #include "kubeproxy/nat/split.hpp"
+#include "kubeproxy/service/snapshot.hpp"
+#include "kubeproxy/wire/embedded_address.hpp"
 #include "kubeproxy/wire/illegal_address.hpp"
 
 #include <cstdint>
@@ -16,7 +16,38 @@
 namespace kubeproxy {
 inline namespace v0_2 {
 
-/// Headers, ports and checksums; a change of family; ICMP errors inside out.
+namespace detail {
+
+/// The sender of an ICMP error that is neither end of the flow: a router on the way. Where the family stays, so does
+/// its address. To IPv6 it is embedded as clients are; to IPv4 a router has an address only where it came from behind
+/// the same prefix, and else it speaks as the flow's own end on its side (RFC 6791 wants a pool for this).
+template <ip_version From, ip_version To>
+typename To::address router_address(typename From::address const& router, typename To::address const& flow_end,
+                                    snapshot const& services) noexcept {
+    if constexpr (std::same_as<From, To>)
+        return router;
+    else if constexpr (std::same_as<To, ipv6>)
+        return embed(services.nat64_prefix, router);
+    else
+        return services.nat64_prefix.contains(router) ? extract(services.nat64_prefix, router) : flow_end;
+}
+
+} // namespace detail
+
+/// What an ICMP error about a flow must become.
+/// \param key how the flow shows in the direction in which the error goes; the error quotes the mirror of it
+/// \param after how a packet of that direction leaves
+template <ip_version From, ip_version To>
+[[nodiscard]] error_mapping<To> related_mapping(parsed<From> const& error, tuple<From> const& key,
+                                                tuple<To> const& after, snapshot const& services) noexcept {
+    auto const sender = tuple_of(error).source;
+    return {.source =
+                sender == key.source ? after.source : detail::router_address<From, To>(sender, after.source, services),
+            .destination = after.destination,
+            .quoted = after.mirrored()};
+}
+
+/// Rewrites addresses, ports and checksums, changes the IP version, and translates ICMP errors with their quotation.
 template <packet_buffer P>
 class rewrite_stage {
   public:
@@ -25,51 +56,46 @@ class rewrite_stage {
         : burst_{&burst}, settings_{settings}, identifications_{identifications} {}
 
     template <ip_version From, ip_version To>
-    [[gnu::always_inline]] step<refused<P, From>> operator()(routed<P, From, To>& r) noexcept {
-        auto& card = *r.card;
+    [[gnu::always_inline]] step<rejected<P, From>> operator()(resolved<P, From, To> p) noexcept {
         rewriter<From, To> const rewrite{settings_};
-        bool const done = card.headers.is_plain &&
-                          rewrite.rewrite_plain(*card.packet, card.headers, card.template becomes<To>(), card.changes);
-        return done ? card.settle(verdict::forward()) : rewrite_closely(r);
+        bool const done =
+            p.headers().is_plain && rewrite.rewrite_plain(p.packet(), p.headers(), p.after(), p.changes());
+        return done ? p.settle(verdict::forward()) : rewrite_closely(p);
     }
 
     template <ip_version From, ip_version To>
-    step<refused<P, From>> operator()(routed_error<P, From, To>& r) const noexcept {
-        auto& card = *r.card;
+    step<rejected<P, From>> operator()(resolved_error<P, From, To> p) const noexcept {
         if constexpr (!std::same_as<From, To>)
-            if (is_illegal_source(tuple_of(card.headers).source, burst_->services->nat64_prefix))
-                return card.drop(drop_reason::illegal_address);
-        auto const mapping = related_mapping(card.headers, card.key, card.template becomes<To>(), *burst_->services);
-        return settle(card, rewriter<From, To>{settings_}.error(*card.packet, card.headers, mapping));
+            if (is_illegal_source(tuple_of(p.headers()).source, burst_->services->nat64_prefix))
+                return p.drop(drop_reason::illegal_address);
+        auto const mapping = related_mapping(p.headers(), p.key(), p.after(), *burst_->services);
+        return settle(p, rewriter<From, To>{settings_}.error(p.packet(), p.headers(), mapping));
     }
 
   private:
     template <ip_version From, ip_version To>
-    [[gnu::noinline]] step<refused<P, From>> rewrite_closely(routed<P, From, To>& r) noexcept {
-        auto& card = *r.card;
+    [[gnu::noinline]] step<rejected<P, From>> rewrite_closely(resolved<P, From, To> p) noexcept {
         std::optional<std::uint16_t> identification;
         if constexpr (std::same_as<To, ipv4>)
-            if (shares_its_source(card)) {
-                identification =
-                    identifications_.of(fragment_key<From>::of(card.headers), card.template becomes<To>(), burst_->now);
-                if (!identification) return card.drop(drop_reason::identifications_exhausted);
+            if (shares_its_source(p)) {
+                identification = identifications_.of(fragment_key<From>::of(p.headers()), p.after(), burst_->now);
+                if (!identification) return p.drop(drop_reason::identifications_exhausted);
             }
-        bool const may_be_cut = may_be_fragmented(card.headers);
-        auto const result =
-            rewriter<From, To>{settings_}(*card.packet, card.headers, card.template becomes<To>(), card.changes);
+        bool const may_be_cut = may_be_fragmented(p.headers());
+        auto const result = rewriter<From, To>{settings_}(p.packet(), p.headers(), p.after(), p.changes());
         if constexpr (std::same_as<To, ipv4>)
-            if (result.done() && identification) set_identification(card.packet->bytes(), *identification);
+            if (result.done() && identification) set_identification(p.packet().bytes(), *identification);
         if constexpr (std::same_as<From, ipv4> && std::same_as<To, ipv6>)
-            card.result->is_oversized = result.done() && may_be_cut && gso_size_of(*card.packet) == 0 &&
-                                        plan_split(card.packet->bytes(), detail::cut_size(settings_)).pieces > 1;
-        return settle(card, result);
+            p.result().is_oversized = result.done() && may_be_cut && gso_size_of(p.packet()) == 0 &&
+                                      plan_split(p.packet().bytes(), detail::cut_size(settings_)).pieces > 1;
+        return settle(p, result);
     }
 
     /// Fragments of several hosts leave with one address of this node's, so that their own identifications may meet
     /// (RFC 6864 section 5.3).
     template <ip_version From>
-    [[nodiscard]] static bool shares_its_source(packet_card<P, From> const& card) noexcept {
-        return card.headers.is_fragment && card.result->masqueraded && card.result->relation != flow_relation::reply;
+    [[nodiscard]] static bool shares_its_source(packet_state<P, From> p) noexcept {
+        return p.headers().is_fragment && p.result().masqueraded && p.result().relation != flow_relation::reply;
     }
     static void set_identification(mutable_byte_span packet, std::uint16_t identification) noexcept {
         using at = ipv4_view::at;
@@ -87,11 +113,11 @@ class rewrite_stage {
     [[nodiscard]] static constexpr bool may_be_fragmented(parsed<ipv6> const&) noexcept { return false; }
 
     template <ip_version V>
-    [[nodiscard]] static step<refused<P, V>> settle(packet_card<P, V>& card, rewrite_result const& result) noexcept {
-        if (result.done()) return card.settle(verdict::forward());
-        card.drop(result.why);
+    [[nodiscard]] static step<rejected<P, V>> settle(packet_state<P, V> p, rewrite_result const& result) noexcept {
+        if (result.done()) return p.settle(verdict::forward());
+        p.drop(result.why);
         if (!result.answer) return settled{};
-        return refused<P, V>{card, *result.answer};
+        return rejected<P, V>{p, *result.answer};
     }
 
     burst_context const* burst_;

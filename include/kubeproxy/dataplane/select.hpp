@@ -1,21 +1,15 @@
 #pragma once
 
+#include "kubeproxy/dataplane/checksum_trust.hpp"
 #include "kubeproxy/dataplane/context.hpp"
-#include "kubeproxy/dataplane/routed.hpp"
-#include "kubeproxy/dataplane/track.hpp"
+#include "kubeproxy/dataplane/packet_states.hpp"
 #include "kubeproxy/nat/reject.hpp"
 #include "kubeproxy/service/select.hpp"
 
 namespace kubeproxy {
 inline namespace v0_2 {
 
-/// A packet of no known flow, and the backend that it goes to. Without a service it goes there by itself.
-template <packet_buffer P, ip_version V>
-struct chosen {
-    packet_card<P, V>* card;
-};
-
-/// Without a flow: service -> policy -> affinity -> ring -> backend.
+/// Selects a backend for a packet of no known flow: service, policy, session affinity, ring.
 template <packet_buffer P, class Affinity>
 class select_stage {
   public:
@@ -24,92 +18,92 @@ class select_stage {
         : burst_{&burst}, by_{ring_entry_hash{ring_seed}, &clients}, tracks_direct_{tracks_direct} {}
 
     template <ip_version V>
-    using next = step<chosen<P, V>, refused<P, V>, routed<P, V, V>, routed<P, V, typename V::other>>;
+    using next = step<selected<P, V>, rejected<P, V>, resolved<P, V, V>, resolved<P, V, typename V::other>>;
 
     template <ip_version V>
-    next<V> operator()(unknown<P, V>& u) noexcept {
-        auto& card = *u.card;
-        if (burst_->services == nullptr) return card.settle(verdict::pass());
-        if (!card.is_chosen) choose(card);
-        auto const& choice = card.choice;
+    next<V> operator()(untracked<P, V> u) noexcept {
+        if (burst_->services == nullptr) return u.settle(verdict::pass());
+        if (u.preselection() == nullptr) choose(u);
+        selected<P, V> const p{detail::storage_of(u)};
+        auto const& choice = p.choice();
         if (choice.what == selection::decision::not_ours) {
-            if (goes_to_backend(card)) return chosen<P, V>{&card};
-            return map_return(card);
+            if (goes_to_backend(p)) return p;
+            return map_return(p);
         }
-        card.result->service = choice.service;
-        if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
+        p.result().service = choice.service;
+        if (p.headers().flaw != drop_reason::none) return p.drop(p.headers().flaw);
         switch (choice.what) {
-        case selection::decision::not_ours: return card.settle(verdict::pass());
-        case selection::decision::forward: return accept(card);
-        case selection::decision::drop: return card.drop(choice.why);
+        case selection::decision::not_ours: return p.settle(verdict::pass());
+        case selection::decision::forward: return accept(p);
+        case selection::decision::drop: return p.drop(choice.why);
         case selection::decision::reject: break;
         }
-        card.drop(choice.why);
-        return refused<P, V>{card, port_unreachable<V>()};
+        p.drop(choice.why);
+        return rejected<P, V>{p, port_unreachable<V>()};
     }
 
   private:
     /// The source ranges of a service hold for the sender of an ICMP error that belongs to no flow, too: what it quotes
     /// may be forged (RFC 5927 section 4). A host whose flow is known may complain from anywhere.
     template <ip_version V>
-    next<V> accept(packet_card<P, V>& card) const noexcept {
-        bool const is_error = card.headers.what == content::icmp_error;
-        auto const& service = burst_->services->service_at(card.choice.service);
-        if (is_error && !detail::source_is_allowed<V>(service, tuple_of(card.headers).source))
-            return card.drop(drop_reason::source_not_allowed);
-        return chosen<P, V>{&card};
+    next<V> accept(selected<P, V> p) const noexcept {
+        bool const is_error = p.headers().what == content::icmp_error;
+        auto const& service = burst_->services->service_at(p.choice().service);
+        if (is_error && !detail::source_is_allowed<V>(service, tuple_of(p.headers()).source))
+            return p.drop(drop_reason::source_not_allowed);
+        return p;
     }
 
     template <ip_version V>
-    void choose(packet_card<P, V>& card) noexcept {
+    void choose(untracked<P, V> p) noexcept {
         by_.now = burst_->now;
         auto const& services = *burst_->services;
-        auto const& choice = card.choice;
-        select_backend(services, card.key, by_, affinity_use::look, is_from_local_pod_of(*card.packet), card.choice);
-        if (choice.what != selection::decision::forward || card.headers.what == content::icmp_error) return;
+        auto& choice = detail::storage_of(p).choice;
+        select_backend(services, p.key(), by_, affinity_use::look, is_from_local_pod_of(p.packet()), choice);
+        if (choice.what != selection::decision::forward || p.headers().what == content::icmp_error) return;
         auto const& service = services.service_at(choice.service);
-        if (service.affinity_seconds != 0 && detail::may_open_flow(card))
-            by_.remember(services, service, choice.backend, card.key);
+        if (service.affinity_seconds != 0 && detail::may_open_flow(packet_state<P, V>{p}))
+            by_.remember(services, service, choice.backend, p.key());
     }
 
     /// A connection to a backend's own address, where the host wants its flows, too.
     template <ip_version V>
-    [[nodiscard]] bool goes_to_backend(packet_card<P, V> const& card) const noexcept {
-        if (!tracks_direct_ || card.headers.what == content::icmp_error) return false;
-        return card.headers.flaw == drop_reason::none &&
-               burst_->services->backend_addresses.template contains_address<V>(card.key.destination);
+    [[nodiscard]] bool goes_to_backend(packet_state<P, V> p) const noexcept {
+        if (!tracks_direct_ || p.headers().what == content::icmp_error) return false;
+        return p.headers().flaw == drop_reason::none &&
+               burst_->services->backend_addresses.template contains_address<V>(p.key().destination);
     }
 
     /// A reply whose flow nobody knows, where the host wants it mapped all the same and its backend has one door.
     template <ip_version V>
-    next<V> map_return(packet_card<P, V>& card) const noexcept {
-        auto const is_plain = card.headers.what != content::icmp_error && !card.headers.is_fragment;
-        if (!maps_returns_of(*card.packet) || !is_plain || card.headers.flaw != drop_reason::none)
-            return card.settle(verdict::pass());
+    next<V> map_return(packet_state<P, V> p) const noexcept {
+        auto const is_plain = p.headers().what != content::icmp_error && !p.headers().is_fragment;
+        if (!maps_returns_of(p.packet()) || !is_plain || p.headers().flaw != drop_reason::none)
+            return p.settle(verdict::pass());
         auto const& services = *burst_->services;
-        auto const& key = card.key;
+        auto const& key = p.key();
         auto const* backend = services.template returns<V>().find(key.source, key.source_port, key.protocol);
-        if (backend == nullptr) return card.settle(verdict::pass());
+        if (backend == nullptr) return p.settle(verdict::pass());
         // A client with such an address does not exist: somebody made the backend answer to it.
-        if (is_illegal_source(key.destination, services.nat64_prefix)) return card.drop(drop_reason::illegal_address);
+        if (is_illegal_source(key.destination, services.nat64_prefix)) return p.drop(drop_reason::illegal_address);
         auto const& door = services.return_doors[backend->service];
-        if (door.version == V::number) return leave_by<V>(card, door, key.destination);
+        if (door.version == V::number) return leave_by<V>(p, door, key.destination);
         if constexpr (std::same_as<V, ipv6>)
             if (services.nat64_prefix.contains(key.destination))
-                return leave_by<ipv4>(card, door, extract(services.nat64_prefix, key.destination));
-        return card.settle(verdict::pass());
+                return leave_by<ipv4>(p, door, extract(services.nat64_prefix, key.destination));
+        return p.settle(verdict::pass());
     }
 
     template <ip_version To, ip_version V>
-    static next<V> leave_by(packet_card<P, V>& card, return_door const& door,
+    static next<V> leave_by(packet_state<P, V> p, return_door const& door,
                             typename To::address const& client) noexcept {
         tuple<To> after{.destination = client,
-                        .source_port = door.port != 0 ? door.port : card.key.source_port,
-                        .destination_port = card.key.destination_port,
-                        .protocol = card.key.protocol == V::icmp_protocol ? To::icmp_protocol : card.key.protocol};
+                        .source_port = door.port != 0 ? door.port : p.key().source_port,
+                        .destination_port = p.key().destination_port,
+                        .protocol = p.key().protocol == V::icmp_protocol ? To::icmp_protocol : p.key().protocol};
         std::ranges::copy_n(door.vip.begin(), after.source.size(), after.source.begin());
-        card.result->relation = flow_relation::reply;
-        return routed<P, V, To>{card, words_of(after), changes_of(card.key, after)};
+        p.result().relation = flow_relation::reply;
+        return resolved<P, V, To>{p, words_of(after), changes_of(p.key(), after)};
     }
 
     burst_context const* burst_;

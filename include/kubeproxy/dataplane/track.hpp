@@ -1,10 +1,8 @@
 #pragma once
 
-#include "kubeproxy/dataplane/burst.hpp"
 #include "kubeproxy/dataplane/checksum_trust.hpp"
 #include "kubeproxy/dataplane/context.hpp"
-#include "kubeproxy/dataplane/parse.hpp"
-#include "kubeproxy/dataplane/routed.hpp"
+#include "kubeproxy/dataplane/packet_states.hpp"
 #include "kubeproxy/flow/table.hpp"
 #include "kubeproxy/nat/reject.hpp"
 #include "kubeproxy/nat/tcp_reset.hpp"
@@ -13,152 +11,112 @@
 namespace kubeproxy {
 inline namespace v0_2 {
 
-/// A packet, and the flow that it may belong to.
-template <packet_buffer P, ip_version V>
-struct located {
-    packet_card<P, V>* card;
-};
-
-/// A packet that the index knows no flow for: a new one, unless a packet before it in the burst opens it.
-template <packet_buffer P, ip_version V>
-struct unlocated {
-    packet_card<P, V>* card;
-};
-
-/// A packet of no known flow.
-template <packet_buffer P, ip_version V>
-struct unknown {
-    packet_card<P, V>* card;
-};
-
-/// Tuple to candidate: touches the index of the flow table.
-template <packet_buffer P, class Table>
-class locate_stage {
-  public:
-    explicit locate_stage(Table& flows) noexcept : flows_{&flows} {}
-
-    template <ip_version V>
-    void prepare(seen<P, V>& s) const noexcept {
-        s.card->hash = flows_->hash(s.card->key);
-        flows_->prefetch_bucket(s.card->hash);
-    }
-    template <ip_version V>
-    step<located<P, V>, unlocated<P, V>> operator()(seen<P, V>& s) const noexcept {
-        s.card->candidate = flows_->candidate(s.card->hash);
-        s.card->is_chosen = false;
-        if (!s.card->candidate) [[unlikely]]
-            return unlocated<P, V>{s.card};
-        return located<P, V>{s.card};
-    }
-
-  private:
-    Table* flows_;
-};
-
-/// Candidate to flow: touches its record, and knows where the packet goes if the flow is known.
+/// Finds the flow of a packet and, if there is one, what the packet becomes. `prepare` prefetches the flow's record.
 template <packet_buffer P, class Table>
 class track_stage {
   public:
     track_stage(Table& flows, burst_context const& burst) noexcept : flows_{&flows}, burst_{&burst} {}
 
     template <ip_version V>
-    void prepare(located<P, V>& l) const noexcept {
-        if (l.card->candidate) flows_->prefetch_record(l.card->candidate);
+    void prepare(candidate<P, V> p) const noexcept {
+        if (p.flow()) flows_->prefetch_record(p.flow());
     }
 
     template <ip_version V>
-    using next = step<unknown<P, V>, refused<P, V>, routed<P, V, V>, routed<P, V, typename V::other>,
-                      routed_error<P, V, V>, routed_error<P, V, typename V::other>>;
+    using next = step<untracked<P, V>, rejected<P, V>, resolved<P, V, V>, resolved<P, V, typename V::other>,
+                      resolved_error<P, V, V>, resolved_error<P, V, typename V::other>>;
 
     template <ip_version V>
-    next<V> operator()(located<P, V>& l) const noexcept {
-        auto& card = *l.card;
-        auto const flow = flows_->find(card.key, card.hash, card.candidate);
-        if (!flow) return unknown<P, V>{&card};
+    [[gnu::always_inline]] next<V> operator()(candidate<P, V> p) const noexcept {
+        auto const flow = flows_->find(p.key(), p.hash(), p.flow());
+        if (!flow) return untracked_of(p);
         if constexpr (std::same_as<V, ipv4>)
-            if (!flow.is_wide()) return enter(card, flow, flows_->narrow(flow));
-        return enter(card, flow, flows_->wide(flow));
+            if (!flow.is_wide()) return enter<V>(p, flow, flows_->narrow(flow));
+        return enter<V>(p, flow, flows_->wide(flow));
     }
 
   private:
     template <ip_version V, class Record>
-    [[gnu::always_inline]] next<V> enter(packet_card<P, V>& card, flow_ref flow, Record& record) const noexcept {
-        auto const event = event_of(card.headers);
+    [[gnu::always_inline]] next<V> enter(packet_state<P, V> p, flow_ref flow, Record& record) const noexcept {
+        auto const event = event_of(p.headers());
         auto const& body = record.body;
         if (body.is_expired(burst_->now)) [[unlikely]]
-            return end(card, flow);
+            return end(p, flow);
         if (is_opening(event)) [[unlikely]]
-            if (is_over(body.state()) && detail::may_change_state(card)) return end(card, flow);
+            if (is_over(body.state()) && detail::may_change_state(p)) return end(p, flow);
         auto const service = body.service, backend = body.backend.load();
         auto const relation =
             flow.direction() == flow_direction::original ? flow_relation::original : flow_relation::reply;
-        *card.result = {
+        p.result() = {
             .relation = relation, .masqueraded = body.is_masqueraded(), .service = service, .backend = backend};
         if (!burst_->is_current(backend, body.generation.load())) [[unlikely]]
-            return off_course(card, flow, record, event);
-        if (card.headers.flaw != drop_reason::none) [[unlikely]]
-            return card.drop(card.headers.flaw);
+            return off_course(p, flow, record, event);
+        if (p.headers().flaw != drop_reason::none) [[unlikely]]
+            return p.drop(p.headers().flaw);
         if constexpr (requires { record.template leaves_as<ipv6>(flow.direction()); })
-            if (record.is_ipv6(opposite(flow.direction()))) return follow<V, ipv6>(card, flow, record, event);
-        return follow<V, ipv4>(card, flow, record, event);
+            if (record.is_ipv6(opposite(flow.direction()))) return follow<V, ipv6>(p, flow, record, event);
+        return follow<V, ipv4>(p, flow, record, event);
     }
 
     template <ip_version V>
-    [[gnu::noinline]] unknown<P, V> end(packet_card<P, V>& card, flow_ref flow) const noexcept {
+    [[nodiscard, gnu::always_inline]] static untracked<P, V> untracked_of(packet_state<P, V> p) noexcept {
+        return untracked<P, V>{detail::storage_of(p)};
+    }
+    template <ip_version V>
+    [[gnu::noinline]] untracked<P, V> end(packet_state<P, V> p, flow_ref flow) const noexcept {
         flows_->erase(flow);
-        return {&card};
+        return untracked_of(p);
     }
 
     /// The backend's place in the snapshot has another generation than the flow's: finds out why, and what that means.
     template <ip_version V, class Record>
-    [[gnu::noinline]] next<V> off_course(packet_card<P, V>& card, flow_ref flow, Record& record,
+    [[gnu::noinline]] next<V> off_course(packet_state<P, V> p, flow_ref flow, Record& record,
                                          transport_event event) const noexcept {
-        *card.result = {};
-        if (burst_->services == nullptr) return unknown<P, V>{&card};
+        p.result() = {};
+        if (burst_->services == nullptr) return untracked_of(p);
         auto const generation = record.body.generation.load();
         auto const backend = record.body.backend.load();
         auto const at = flows_->visit_tuples(flow, [&](auto const& original, auto const& translated) {
             return standing_of(*burst_->services, original, translated, backend, generation);
         });
-        if (ends_now(card, record, event, at.what)) {
+        if (ends_now(p, record, event, at.what)) {
             flows_->erase(flow);
-            return unknown<P, V>{&card};
+            return untracked_of(p);
         }
         bool const has_its_service =
             at.what == flow_standing::current && at.service == record.body.service && backend != no_backend;
         if (has_its_service) record.body.generation.store(burst_->services->status_of(backend).generation);
         auto const relation =
             flow.direction() == flow_direction::original ? flow_relation::original : flow_relation::reply;
-        *card.result = {.relation = relation,
-                        .masqueraded = record.body.is_masqueraded(),
-                        .service = at.service,
-                        .backend = at.backend};
-        if (card.headers.flaw != drop_reason::none) return card.drop(card.headers.flaw);
-        if (is_to_be_reset(*burst_->services, at.what) && card.headers.what == content::ports &&
-            !card.headers.is_fragment && event != transport_event::tcp_rst) {
+        p.result() = {.relation = relation,
+                      .masqueraded = record.body.is_masqueraded(),
+                      .service = at.service,
+                      .backend = at.backend};
+        if (p.headers().flaw != drop_reason::none) return p.drop(p.headers().flaw);
+        if (is_to_be_reset(*burst_->services, at.what) && p.headers().what == content::ports &&
+            !p.headers().is_fragment && event != transport_event::tcp_rst) {
             if (has_ended_or_reset(record.body.state())) { // one end knows, and this is the other
                 note_told(record, flow.direction());
-                card.drop(drop_reason::backend_removed);
-                return refused<P, V>{card, port_unreachable<V>()};
+                p.drop(drop_reason::backend_removed);
+                return rejected<P, V>{p, port_unreachable<V>()};
             }
-            detail::turn_into_reset(card.headers.payload(), transport_checksum_of(*card.packet));
+            detail::turn_into_reset(p.headers().payload(), transport_checksum_of(p.packet()));
             event = transport_event::tcp_cut;
         }
         auto const& limits = burst_->services->lifetimes_of(at.service);
         auto const limits_of = [&limits](std::uint32_t) -> timeouts const& { return limits; };
         if constexpr (requires { record.template leaves_as<ipv6>(flow.direction()); })
-            if (record.is_ipv6(opposite(flow.direction())))
-                return follow<V, ipv6>(card, flow, record, event, limits_of);
-        return follow<V, ipv4>(card, flow, record, event, limits_of);
+            if (record.is_ipv6(opposite(flow.direction()))) return follow<V, ipv6>(p, flow, record, event, limits_of);
+        return follow<V, ipv4>(p, flow, record, event, limits_of);
     }
 
     /// What has no connection looks for a backend again. A TCP connection ends only where no packet of it can be lost:
     /// its backend has not answered yet, or it is to be reset anyway and a SYN opens the next one.
     template <ip_version V, class Record>
-    [[nodiscard]] bool ends_now(packet_card<P, V> const& card, Record const& record, transport_event event,
+    [[nodiscard]] bool ends_now(packet_state<P, V> p, Record const& record, transport_event event,
                                 flow_standing standing) const noexcept {
         if (standing == flow_standing::current) return false;
-        if (card.key.protocol != ip_protocol::tcp) return true;
+        if (p.key().protocol != ip_protocol::tcp) return true;
         if (event != transport_event::tcp_syn) return false;
         return record.body.state() == flow_state::tcp_syn_sent || is_to_be_reset(*burst_->services, standing);
     }
@@ -171,35 +129,33 @@ class track_stage {
     }
 
     template <ip_version V, ip_version To, class Record>
-    [[gnu::always_inline]] next<V> follow(packet_card<P, V>& card, flow_ref flow, Record& record,
+    [[gnu::always_inline]] next<V> follow(packet_state<P, V> p, flow_ref flow, Record& record,
                                           transport_event event) const noexcept {
         auto const limits_of = [this](std::uint32_t service) -> timeouts const& {
             return burst_->services->lifetimes_of(service);
         };
-        return follow<V, To>(card, flow, record, event, limits_of);
+        return follow<V, To>(p, flow, record, event, limits_of);
     }
     template <ip_version V, ip_version To, class Record, class LimitsOf>
-    [[gnu::always_inline]] next<V> follow(packet_card<P, V>& card, flow_ref flow, Record& record, transport_event event,
+    [[gnu::always_inline]] next<V> follow(packet_state<P, V> p, flow_ref flow, Record& record, transport_event event,
                                           LimitsOf const& limits_of) const noexcept {
         auto const after = record.template leaves_as<To>(flow.direction());
-        if (card.headers.what == content::icmp_error) [[unlikely]] {
-            card.result->relation = flow_relation::related;
-            return routed_error<P, V, To>{card, after};
+        if (p.headers().what == content::icmp_error) [[unlikely]] {
+            p.result().relation = flow_relation::related;
+            return resolved_error<P, V, To>{p, after};
         }
         auto const& body = record.body;
-        Table::touch(record, flow.direction(), burst_->now, event,
-                     static_cast<std::uint32_t>(card.headers.bytes.size()), limits_of,
-                     [&] { return detail::may_change_state(card) && sctp_allows(card, flow, event); });
+        Table::touch(record, flow.direction(), burst_->now, event, static_cast<std::uint32_t>(p.headers().bytes.size()),
+                     limits_of, [&] { return detail::may_change_state(p) && sctp_allows(p, flow, event); });
         sum_changes const changes{body.network_change, body.transport_change};
-        return routed<P, V, To>{card, after, towards(changes, flow.direction())};
+        return resolved<P, V, To>{p, after, towards(changes, flow.direction())};
     }
 
     /// Off-path attackers do not know an association's verification tags. INIT ACK tells both: its own is the one that
     /// its receiver asked for, and it asks for the other (RFC 9260 sections 3.3.3 and 5.1). \pre its checksum is right
     template <ip_version V>
-    [[gnu::noinline]] bool sctp_allows(packet_card<P, V> const& card, flow_ref flow,
-                                       transport_event event) const noexcept {
-        byte_span const message = card.headers.payload();
+    [[gnu::noinline]] bool sctp_allows(packet_state<P, V> p, flow_ref flow, transport_event event) const noexcept {
+        byte_span const message = p.headers().payload();
         auto const d = flow.direction();
         if (event == transport_event::sctp_init_ack && message.size() >= sctp_at::initiate_tag + 4) {
             sctp_tags tags;

@@ -64,7 +64,7 @@ inline testing_support::host_settings settings_of(unsigned bits, unsigned table)
                            .lowest_ipv6_mtu = link.lowest_ipv6,
                            .ipv6_mtu = link.ipv6,
                            .ipv4_mtu = link.ipv4};
-    if ((bits & 2u) != 0) s.proxy.answers = {.no_endpoints = tcp_answer::reset};
+    if ((bits & 2u) != 0) s.proxy.rejects = {.no_endpoints = tcp_rejection::reset};
     s.proxy.affinity_clients = 16;
     if ((bits & 4u) != 0) s.proxy.new_flows = {.per_second = 1, .burst = 0};
     s.proxy.fragments = {.table = {.messages = 4}, .store = {.slots = 6, .slot_size = 256, .per_message = 4}};

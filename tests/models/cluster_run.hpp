@@ -245,7 +245,7 @@ class history_run {
 
     static proxy_settings settings() {
         proxy_settings s;
-        s.answers.rate.per_second = 0;
+        s.rejects.rate.per_second = 0;
         s.affinity_clients = 1024;
         return s;
     }

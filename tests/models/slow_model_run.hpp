@@ -73,7 +73,8 @@ class differential_run {
     [[nodiscard]] proxy_settings settings() {
         resets_ = set_up_.chance(50);
         return {.translation = {.ipv6_mtu = static_cast<std::uint16_t>(case_.ipv6_mtu)},
-                .answers = {.no_endpoints = resets_ ? tcp_answer::reset : tcp_answer::icmp, .rate = {.per_second = 0}}};
+                .rejects = {.no_endpoints = resets_ ? tcp_rejection::reset : tcp_rejection::icmp,
+                            .rate = {.per_second = 0}}};
     }
     [[nodiscard]] model_settings expectations() const { return {{.ipv6 = case_.ipv6_mtu}, resets_, resets_}; }
 

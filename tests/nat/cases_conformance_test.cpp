@@ -120,7 +120,7 @@ std::string first_words(octets const& packet) {
     auto const text = hex::text_of(std::span{packet}.subspan(is_ipv6 ? 40 : 20, 8));
     return text.substr(0, 4) + ' ' + text.substr(8);
 }
-std::string first_words(std::optional<icmp_answer> const& answer) {
+std::string first_words(std::optional<icmp_error_fields> const& answer) {
     if (!answer) return "no answer";
     std::array<std::byte, 6> bytes{};
     store_be(bytes, 0, answer->type);

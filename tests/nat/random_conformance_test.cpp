@@ -54,8 +54,8 @@ bool wants_another_answer(boost::json::object const& outcome, run const& r) {
     auto const* const reply = outcome.if_contains("reply");
     if (reply == nullptr || reply->is_null()) return r.answer.has_value();
     auto const field = [&](char const* name) { return reply->at(name).to_number<std::uint32_t>(); };
-    icmp_answer const wanted{static_cast<std::uint8_t>(field("type")), static_cast<std::uint8_t>(field("code")),
-                             field("rest")};
+    icmp_error_fields const wanted{static_cast<std::uint8_t>(field("type")), static_cast<std::uint8_t>(field("code")),
+                                   field("rest")};
     return r.answer != wanted;
 }
 

@@ -25,7 +25,7 @@ octets any_packet() {
 }
 
 template <ip_version From, ip_version To>
-void refused(std::string rule, octets in, drop_reason why, std::optional<icmp_answer> answer = {},
+void refused(std::string rule, octets in, drop_reason why, std::optional<icmp_error_fields> answer = {},
              translation_settings const& settings = {}) {
     expect<From, To>({.rule = std::move(rule),
                       .in = std::move(in),
@@ -45,7 +45,7 @@ TEST(refusal, source_routes) {
     auto const route = [](unsigned kind, unsigned pointer) {
         return bytes_of(packet{.options = seed::of({kind, 7, pointer, 203, 0, 113, 9, 0})});
     };
-    icmp_answer const failed{3, 5, 0};
+    icmp_error_fields const failed{3, 5, 0};
     refused<ipv4, ipv6>("RFC 7915 section 4.1: loose", route(131, 4), drop_reason::source_route, failed);
     refused<ipv4, ipv6>("RFC 7915 section 4.1: strict", route(137, 4), drop_reason::source_route, failed);
     refused<ipv4, ipv4>("the checksum covers the route's end", route(131, 4), drop_reason::source_route, failed);
@@ -57,9 +57,9 @@ TEST(refusal, source_routes) {
 
     auto const routing = bytes_of(six({.extensions = {seed::options(0), seed::routing(2)}}));
     refused<ipv6, ipv4>("RFC 7915 section 5.1: Segments Left, pointer to it", routing, drop_reason::source_route,
-                        icmp_answer{4, 0, 40 + 8 + 3});
+                        icmp_error_fields{4, 0, 40 + 8 + 3});
     refused<ipv6, ipv6>("RFC 8200 section 8.1: another pseudo-header", routing, drop_reason::source_route,
-                        icmp_answer{4, 0, 40 + 8 + 3});
+                        icmp_error_fields{4, 0, 40 + 8 + 3});
 }
 
 TEST(refusal, damaged_packets) {
@@ -81,7 +81,7 @@ TEST(refusal, damaged_packets) {
 TEST(refusal, fragments) {
     auto const none = with(bytes_of(packet{.fragment = 0x2000}), {{26, be16(0)}});
     refused<ipv4, ipv6>("RFC 7915 section 4.5: UDP 0 in a fragment", none, drop_reason::zero_udp_checksum,
-                        icmp_answer{3, 13, 0});
+                        icmp_error_fields{3, 13, 0});
     auto const sctp = packet{
         .protocol = 132, .message = with(seed::sctp(counted(20)), {{8, seed::be32(0x0badc4c0)}}), .fragment = 0x2000};
     refused<ipv4, ipv4>("a CRC over parts that are not here", bytes_of(sctp), drop_reason::sctp_fragment);
@@ -92,7 +92,7 @@ TEST(refusal, fragments) {
     later.fragment = 3;
     refused<ipv4, ipv6>("every part of it", bytes_of(later), drop_reason::icmp_fragment);
 
-    icmp_answer const prohibited{1, 1, 0};
+    icmp_error_fields const prohibited{1, 1, 0};
     refused<ipv6, ipv4>("RFC 7915 section 5.1.1: an extension header behind the fragment header",
                         bytes_of(six({.extensions = {seed::fragment(0, 1), seed::options(60)}})),
                         drop_reason::extension_after_fragment, prohibited);
@@ -128,9 +128,9 @@ TEST(refusal, hops_used_up) {
     translation_settings const router{.decrement_ttl = true};
     for (unsigned const ttl : {0u, 1u}) {
         refused<ipv4, ipv6>("RFC 1812 section 5.3.1", bytes_of(packet{.ttl = ttl}), drop_reason::hop_limit_exceeded,
-                            icmp_answer{11, 0, 0}, router);
+                            icmp_error_fields{11, 0, 0}, router);
         refused<ipv6, ipv6>("RFC 4443 section 3.3", bytes_of(six({.ttl = ttl})), drop_reason::hop_limit_exceeded,
-                            icmp_answer{3, 0, 0}, router);
+                            icmp_error_fields{3, 0, 0}, router);
     }
 }
 

@@ -21,7 +21,7 @@ struct outcome {
 };
 
 template <ip_version V>
-outcome answer(octets const& in, icmp_answer with, typename V::address const& from,
+outcome answer(octets const& in, icmp_error_fields with, typename V::address const& from,
                std::size_t headroom = icmp_error_headroom<V>, checksum_state state = checksum_state::complete) {
     held_packet packet{in, headroom, state};
     auto const before = packet.memory();
@@ -38,8 +38,8 @@ octets reject(octets const& in) {
 }
 
 TEST(port_unreachable, has_the_type_and_code_of_the_family) {
-    EXPECT_EQ(port_unreachable<ipv4>(), (icmp_answer{3, 3, 0})); // RFC 792
-    EXPECT_EQ(port_unreachable<ipv6>(), (icmp_answer{1, 4, 0})); // RFC 4443 section 3.1
+    EXPECT_EQ(port_unreachable<ipv4>(), (icmp_error_fields{3, 3, 0})); // RFC 792
+    EXPECT_EQ(port_unreachable<ipv6>(), (icmp_error_fields{1, 4, 0})); // RFC 4443 section 3.1
 }
 
 // Inputs and outputs made with Python's struct module, a loop over 16-bit words for RFC 1071, and the fields below.
@@ -100,7 +100,7 @@ octets file(std::filesystem::path const& path) {
 template <ip_version V>
 octets answered_as(octets const& in, octets const& sample) {
     auto const icmp = V::minimum_header;
-    icmp_answer const with{sample[icmp], sample[icmp + 1], number(sample, icmp + 4, 4)};
+    icmp_error_fields const with{sample[icmp], sample[icmp + 1], number(sample, icmp + 4, 4)};
     typename V::address from;
     std::ranges::transform(std::span{sample}.subspan(std::same_as<V, ipv4> ? 12 : 8, from.size()), from.begin(),
                            [](std::uint8_t octet) { return std::byte{octet}; });
@@ -130,7 +130,7 @@ TEST(compose_icmp_error, agrees_with_the_conformance_packets) {
 
 /// The answer as the RFCs want it, made by the packet builder.
 template <ip_version V>
-octets expected_answer(octets const& in, packet<V> const& asked, icmp_answer with) {
+octets expected_answer(octets const& in, packet<V> const& asked, icmp_error_fields with) {
     constexpr std::size_t limit = std::same_as<V, ipv4> ? 576 - 28 : 1280 - 48;
     octets const quote(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(std::min(in.size(), limit)));
     packet<V> out{.source = asked.destination,
@@ -147,7 +147,7 @@ octets expected_answer(octets const& in, packet<V> const& asked, icmp_answer wit
 }
 
 template <ip_version V>
-void expect_answered(packet<V> const& asked, icmp_answer with, char const* rule) {
+void expect_answered(packet<V> const& asked, icmp_error_fields with, char const* rule) {
     SCOPED_TRACE(rule);
     auto const in = asked.made();
     auto const result = answer<V>(in, with, address<V>(asked.destination));
@@ -156,7 +156,7 @@ void expect_answered(packet<V> const& asked, icmp_answer with, char const* rule)
 }
 
 template <ip_version V>
-void expect_forbidden(octets const& in, icmp_answer with, char const* rule) {
+void expect_forbidden(octets const& in, icmp_error_fields with, char const* rule) {
     SCOPED_TRACE(rule);
     auto const result = answer<V>(in, with, address<V>(packet<V>{}.destination));
     EXPECT_EQ(name(result.why), "reject_forbidden");
@@ -207,7 +207,7 @@ TEST(compose_icmp_error, allowed_in_ipv4) {
     struct row {
         char const* rule;
         packet<ipv4> about;
-        icmp_answer with = port_unreachable<ipv4>();
+        icmp_error_fields with = port_unreachable<ipv4>();
     };
     for (auto const& [rule, about, with] : std::vector<row>{
              {"UDP", {}},
@@ -240,14 +240,14 @@ TEST(compose_icmp_error, allowed_in_ipv4) {
 }
 
 TEST(compose_icmp_error, forbidden_in_ipv6) {
-    constexpr icmp_answer unreachable = port_unreachable<ipv6>();
-    constexpr icmp_answer too_big{2, 0, 1280}, erroneous_field{4, 0, 6}, unknown_header{4, 1, 6},
+    constexpr icmp_error_fields unreachable = port_unreachable<ipv6>();
+    constexpr icmp_error_fields too_big{2, 0, 1280}, erroneous_field{4, 0, 6}, unknown_header{4, 1, 6},
         unknown_option{4, 2, 40};
     octets const later = octets_of("1100000800000001"), first = octets_of("3a00000100000001");
     struct row {
         char const* rule;
         packet<ipv6> about;
-        icmp_answer with;
+        icmp_error_fields with;
     };
     for (auto const& [rule, about, with] : std::vector<row>{
              {"about unreachable (RFC 4443 section 2.4 e.1)",
@@ -301,12 +301,12 @@ TEST(compose_icmp_error, forbidden_in_ipv6) {
 }
 
 TEST(compose_icmp_error, allowed_in_ipv6) {
-    constexpr icmp_answer too_big{2, 0, 1280}, unknown_option{4, 2, 40};
+    constexpr icmp_error_fields too_big{2, 0, 1280}, unknown_option{4, 2, 40};
     octets const later = octets_of("1100000800000001");
     struct row {
         char const* rule;
         packet<ipv6> about;
-        icmp_answer with = port_unreachable<ipv6>();
+        icmp_error_fields with = port_unreachable<ipv6>();
     };
     for (auto const& [rule, about, with] : std::vector<row>{
              {"UDP", {}},

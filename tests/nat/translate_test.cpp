@@ -157,7 +157,7 @@ TEST(translate, packets_too_long_for_ipv6) {
                         .out = bytes_of(as_ipv6(of_size(1361))),
                         .settings = narrow,
                         .why = drop_reason::too_big,
-                        .answer = icmp_answer{3, 4, 1380}});
+                        .answer = icmp_error_fields{3, 4, 1380}});
     in.fragment = 0;
     auto const cut_at_next_hop = translation_settings{.lowest_ipv6_mtu = 1500, .ipv6_mtu = 1400};
     out = as_ipv6(of_size(1361));
@@ -170,7 +170,7 @@ TEST(translate, packets_too_long_for_ipv6) {
                         .out = bytes_of(out),
                         .settings = narrow,
                         .why = drop_reason::too_big,
-                        .answer = icmp_answer{3, 4, 1372}});
+                        .answer = icmp_error_fields{3, 4, 1372}});
 }
 
 TEST(translate, packets_too_long_for_ipv4) {
@@ -181,11 +181,11 @@ TEST(translate, packets_too_long_for_ipv4) {
                 .out = bytes_of(as_ipv4(of_size(1381))),
                 .settings = narrow,
                 .why = drop_reason::too_big,
-                .answer = icmp_answer{2, 0, 1420}};
+                .answer = icmp_error_fields{2, 0, 1420}};
     expect<ipv6, ipv4>(too_big);
     too_big.settings.ipv4_mtu = 1000;
     too_big.rule = "RFC 8200 section 5: no sender is asked for less than 1280";
-    too_big.answer = icmp_answer{2, 0, 1280};
+    too_big.answer = icmp_error_fields{2, 0, 1280};
     expect<ipv6, ipv4>(too_big);
     auto six = as_ipv6(of_size(1400)), four = as_ipv4(of_size(1400));
     six.extensions = {seed::fragment(0, 0, 9)};
@@ -237,7 +237,7 @@ TEST(translate, super_packets_with_partial_checksums) {
     r.rule = "segments one byte too long: 40 + 20 + 1441";
     r.gso_size = 1441;
     r.why = drop_reason::too_big;
-    r.answer = icmp_answer{3, 4, 1480};
+    r.answer = icmp_error_fields{3, 4, 1480};
     expect<ipv4, ipv6>(r);
     row back{.rule = "TCP 6 -> 4",
              .in = partial(out, 16),

@@ -31,7 +31,7 @@ struct run {
     bool forwarded = false;
     octets packet{}; ///< as it left
     drop_reason why = drop_reason::none;
-    std::optional<icmp_answer> answer{};
+    std::optional<icmp_error_fields> answer{};
     bool is_untouched = true; ///< the bytes of a refused packet
 };
 

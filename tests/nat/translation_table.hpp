@@ -37,7 +37,7 @@ struct row {
     checksum_state state = checksum_state::complete;
     std::size_t gso_size = 0;
     drop_reason why = drop_reason::none;
-    std::optional<icmp_answer> answer{};
+    std::optional<icmp_error_fields> answer{};
     std::optional<std::size_t> headroom{}; ///< rewriter's own
 };
 

@@ -29,7 +29,7 @@ std::byte protocol_of(octets const& packet) { return packet[9]; }
 TEST(rejects, icmp_by_default_and_a_reset_where_the_setting_says_so) {
     testbed icmp{empty_service};
     EXPECT_EQ(protocol_of(icmp.send(segment(syn)).bytes), std::byte{1});
-    testbed reset{empty_service, {.answers = {.no_endpoints = tcp_answer::reset}}};
+    testbed reset{empty_service, {.rejects = {.no_endpoints = tcp_rejection::reset}}};
     auto const answer = reset.send(segment(syn));
     EXPECT_EQ(answer.what.what, verdict::reply(drop_reason::no_endpoints));
     EXPECT_EQ(protocol_of(answer.bytes), std::byte{6});
@@ -39,12 +39,12 @@ TEST(rejects, icmp_by_default_and_a_reset_where_the_setting_says_so) {
 }
 
 TEST(rejects, silence_is_a_drop_with_the_reason) {
-    testbed bed{empty_service, {.answers = {.no_endpoints = tcp_answer::silence}}};
+    testbed bed{empty_service, {.rejects = {.no_endpoints = tcp_rejection::silence}}};
     EXPECT_EQ(bed.send(segment(syn)).what.what, verdict::drop(drop_reason::no_endpoints));
 }
 
 TEST(rejects, no_more_than_the_rate_allows) {
-    testbed bed{empty_service, {.answers = {.rate = {.per_second = 10, .burst = 2}}}};
+    testbed bed{empty_service, {.rejects = {.rate = {.per_second = 10, .burst = 2}}}};
     EXPECT_EQ(bed.send(datagram()).what.what, verdict::reply(drop_reason::no_endpoints));
     EXPECT_EQ(bed.send(datagram()).what.what, verdict::reply(drop_reason::no_endpoints));
     EXPECT_EQ(bed.send(datagram()).what.what, verdict::drop(drop_reason::reject_rate_limited));

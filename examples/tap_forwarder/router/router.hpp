@@ -217,12 +217,12 @@ class router {
 
     /// The packet may have been translated: the error about it goes through the library.
     template <kubeproxy::ip_version V>
-    void refuse(tap_packet packet, kubeproxy::icmp_answer const& answer, router_event what) {
+    void refuse(tap_packet packet, kubeproxy::icmp_error_fields const& answer, router_event what) {
         if (make_error<V>(packet, answer, what)) errors_.push_back(std::move(packet));
     }
     /// \return whether the buffer now holds the error; else the packet has ended
     template <kubeproxy::ip_version V>
-    [[nodiscard]] bool make_error(tap_packet& packet, kubeproxy::icmp_answer const& answer, router_event what) {
+    [[nodiscard]] bool make_error(tap_packet& packet, kubeproxy::icmp_error_fields const& answer, router_event what) {
         auto const from = own_address<V>(packet.link());
         if (packet.origin() == packet_origin::router || !from || !limiter_.allow(now_))
             return drop(packet, router_drop::unanswered);

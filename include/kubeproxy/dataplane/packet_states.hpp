@@ -47,7 +47,7 @@ struct alignas(64) packet_storage {
     tuple<typename V::other> after_as_other; ///< the resolved tuple, if the packet changes its IP version
     selection choice;
     std::uint64_t reply_hash; ///< of a preselected packet that keeps its source
-    icmp_answer answer;
+    icmp_error_fields answer;
 
     template <ip_version To>
     [[nodiscard]] tuple<To>& resolved_as() noexcept {
@@ -190,10 +190,10 @@ struct resolved_error : packet_state<P, From> {
 /// reject stage gives the reply, too.
 template <packet_buffer P, ip_version V>
 struct rejected : packet_state<P, V> {
-    rejected(packet_state<P, V> const& p, icmp_answer const& answer) noexcept : packet_state<P, V>{p} {
+    rejected(packet_state<P, V> const& p, icmp_error_fields const& answer) noexcept : packet_state<P, V>{p} {
         detail::storage_of(p).answer = answer;
     }
-    [[nodiscard]] icmp_answer const& answer() const noexcept { return detail::storage_of(*this).answer; }
+    [[nodiscard]] icmp_error_fields const& answer() const noexcept { return detail::storage_of(*this).answer; }
 };
 
 } // namespace v0_2

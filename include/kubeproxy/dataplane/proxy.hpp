@@ -1,12 +1,12 @@
 #pragma once
 
-#include "kubeproxy/dataplane/answer.hpp"
 #include "kubeproxy/dataplane/bind.hpp"
 #include "kubeproxy/dataplane/burst.hpp"
 #include "kubeproxy/dataplane/fragments.hpp"
 #include "kubeproxy/dataplane/locate.hpp"
 #include "kubeproxy/dataplane/parse.hpp"
 #include "kubeproxy/dataplane/preselect.hpp"
+#include "kubeproxy/dataplane/reject.hpp"
 #include "kubeproxy/dataplane/removed_probe.hpp"
 #include "kubeproxy/dataplane/rewrite.hpp"
 #include "kubeproxy/dataplane/select.hpp"
@@ -33,7 +33,7 @@ struct proxy_settings {
     worker_share share{}; ///< this worker's part of the source ports
     translation_settings translation{};
     fragment_settings fragments{};
-    answer_settings answers{};
+    reject_settings rejects{};
     /// Connections that go directly to addresses of backends get flows, too, so that a client may use one source port
     /// for a pod and for a service in front of it: the later connection gets another. Off, replies to both belong to
     /// the service's. They take room in the flow table, as every flow does.
@@ -97,7 +97,7 @@ class proxy {
                                  settings.translation,
                                  {flows.key().derive(secret_use::identifications), settings.share,
                                   settings.fragments.table.messages, settings.fragments.table.lifetime}},
-                answer_stage<P>{burst_, settings.answers}} {}
+                reject_stage<P>{burst_, settings.rejects}} {}
     proxy(proxy const&) = delete;
     proxy& operator=(proxy const&) = delete;
 
@@ -144,7 +144,7 @@ class proxy {
   private:
     using path = pipeline<frame<P>, burst_size, parse_stage<P>, fragment_stage<P, burst_size>, OwnStage,
                           locate_stage<P, Table>, preselect_stage<P, Table, affinity_type>, track_stage<P, Table>,
-                          select_stage<P, affinity_type>, bind_stage<P, Table>, rewrite_stage<P>, answer_stage<P>>;
+                          select_stage<P, affinity_type>, bind_stage<P, Table>, rewrite_stage<P>, reject_stage<P>>;
 
     proxy(std::unique_ptr<affinity_type> clients, Table& flows, service_source& services,
           proxy_settings const& settings, OwnStage own)

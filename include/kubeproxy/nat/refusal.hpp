@@ -97,18 +97,19 @@ template <ip_version From, ip_version To>
 }
 
 /// What the sender of a packet that refusal_of refused should be told.
-[[nodiscard]] inline std::optional<icmp_answer> answer_to(parsed<ipv4> const&, drop_reason why) noexcept {
+[[nodiscard]] inline std::optional<icmp_error_fields> answer_to(parsed<ipv4> const&, drop_reason why) noexcept {
     constexpr std::uint8_t source_route_failed = 5, prohibited = 13;
     constexpr auto type = icmp_type<ipv4>::destination_unreachable;
-    if (why == drop_reason::source_route) return icmp_answer{type, source_route_failed, 0};
-    if (why == drop_reason::zero_udp_checksum) return icmp_answer{type, prohibited, 0};
+    if (why == drop_reason::source_route) return icmp_error_fields{type, source_route_failed, 0};
+    if (why == drop_reason::zero_udp_checksum) return icmp_error_fields{type, prohibited, 0};
     return std::nullopt;
 }
-[[nodiscard]] inline std::optional<icmp_answer> answer_to(parsed<ipv6> const& p, drop_reason why) noexcept {
+[[nodiscard]] inline std::optional<icmp_error_fields> answer_to(parsed<ipv6> const& p, drop_reason why) noexcept {
     constexpr std::uint8_t bad_field = 0, prohibited = 1;
     using type = icmp_type<ipv6>;
-    if (why == drop_reason::source_route) return icmp_answer{type::parameter_problem, bad_field, p.segments_left};
-    if (why == drop_reason::extension_after_fragment) return icmp_answer{type::destination_unreachable, prohibited, 0};
+    if (why == drop_reason::source_route) return icmp_error_fields{type::parameter_problem, bad_field, p.segments_left};
+    if (why == drop_reason::extension_after_fragment)
+        return icmp_error_fields{type::destination_unreachable, prohibited, 0};
     return std::nullopt;
 }
 

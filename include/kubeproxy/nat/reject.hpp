@@ -26,7 +26,7 @@ inline constexpr std::size_t largest_icmp_error = std::same_as<V, ipv4> ? 576 : 
 
 /// What a service without a usable backend answers: nobody listens there (RFC 792, RFC 4443 section 3.1).
 template <ip_version V>
-[[nodiscard]] constexpr icmp_answer port_unreachable() noexcept {
+[[nodiscard]] constexpr icmp_error_fields port_unreachable() noexcept {
     return {icmp_type<V>::destination_unreachable, std::same_as<V, ipv4> ? std::uint8_t{3} : std::uint8_t{4}, 0};
 }
 
@@ -72,14 +72,14 @@ template <ip_version V>
 }
 
 /// RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 (e).
-[[nodiscard]] inline bool may_be_answered(parsed<ipv4> const& p, icmp_answer) noexcept {
+[[nodiscard]] inline bool may_be_answered(parsed<ipv4> const& p, icmp_error_fields) noexcept {
     ipv4_view const ip{p.bytes};
     return is_header_intact(p) && names_one_node(ip.source()) && !names_many_nodes(ip.destination()) &&
            !holds_icmp_error(p) && p.what != content::later_fragment;
 }
 /// Packet Too Big and an unknown option are told to senders of multicast, too (e.3). RFC 4443 lists no fragments; a
 /// later one is answered with Packet Too Big only, which is about its size and nothing it holds (RFC 8201 section 4).
-[[nodiscard]] inline bool may_be_answered(parsed<ipv6> const& p, icmp_answer answer) noexcept {
+[[nodiscard]] inline bool may_be_answered(parsed<ipv6> const& p, icmp_error_fields answer) noexcept {
     ipv6_view const ip{p.bytes};
     bool const is_too_big = answer.type == icmp_type<ipv6>::packet_too_big;
     bool const is_unknown_option = answer.type == icmp_type<ipv6>::parameter_problem && answer.code == 2;
@@ -124,7 +124,7 @@ void write_answer_header(mutable_byte_span answer, answer_header const& h, typen
 /// The header of an ICMP error from `from` to `to`, its checksum computed over `message` and, for ICMPv6, the
 /// pseudo-header.
 template <ip_version V>
-void write_icmp_error(mutable_byte_span message, icmp_answer answer, typename V::address const& from,
+void write_icmp_error(mutable_byte_span message, icmp_error_fields answer, typename V::address const& from,
                       typename V::address const& to) noexcept {
     store_be(message, icmp_at::type, answer.type);
     store_be(message, icmp_at::code, answer.code);
@@ -159,7 +159,7 @@ void write_icmp_error(mutable_byte_span message, icmp_answer answer, typename V:
 /// checksum, GSO size) is void, as is `p`. Else reject_forbidden or no_headroom, and no byte has changed.
 /// \pre `p` was parsed from packet.bytes()
 template <ip_version V, packet_buffer P>
-[[nodiscard]] drop_reason compose_icmp_error(P& packet, parsed<V> const& p, icmp_answer answer,
+[[nodiscard]] drop_reason compose_icmp_error(P& packet, parsed<V> const& p, icmp_error_fields answer,
                                              typename V::address const& from) noexcept {
     assert(p.bytes.data() == mutable_byte_span{packet.bytes()}.data());
     if (!detail::may_be_answered(p, answer)) return drop_reason::reject_forbidden;

@@ -104,7 +104,7 @@ class rewriter {
 
   private:
     [[nodiscard]] static rewrite_result used_up() noexcept {
-        return {drop_reason::hop_limit_exceeded, icmp_answer{icmp_type<From>::time_exceeded, 0, 0}};
+        return {drop_reason::hop_limit_exceeded, icmp_error_fields{icmp_type<From>::time_exceeded, 0, 0}};
     }
 
     translation_settings settings_;

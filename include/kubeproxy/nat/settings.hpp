@@ -19,17 +19,18 @@ struct translation_settings {
 };
 
 /// An ICMP error to be composed about a packet, in the packet's own IP version.
-struct icmp_answer {
+struct icmp_error_fields {
     std::uint8_t type = 0;
     std::uint8_t code = 0;
     std::uint32_t rest = 0; ///< the second word of the header: an MTU, a pointer
-    [[nodiscard]] friend constexpr bool operator==(icmp_answer const&, icmp_answer const&) noexcept = default;
+    [[nodiscard]] friend constexpr bool operator==(icmp_error_fields const&,
+                                                   icmp_error_fields const&) noexcept = default;
 };
 
 /// What became of a rewrite. The packet's bytes are as they were unless `why` is none.
 struct [[nodiscard]] rewrite_result {
     drop_reason why = drop_reason::none;
-    std::optional<icmp_answer> answer{}; ///< what the RFC wants the sender told, where it wants that
+    std::optional<icmp_error_fields> answer{}; ///< what the RFC wants the sender told, where it wants that
 
     [[nodiscard]] constexpr bool done() const noexcept { return why == drop_reason::none; }
 };

@@ -75,7 +75,7 @@ template <ip_version V>
 
 /// What says so to the sender: Fragmentation Needed (RFC 1191 section 4), Packet Too Big (RFC 4443 section 3.2).
 template <ip_version V>
-[[nodiscard]] constexpr icmp_answer too_long_for(std::size_t mtu) noexcept {
+[[nodiscard]] constexpr icmp_error_fields too_long_for(std::size_t mtu) noexcept {
     auto const rest = static_cast<std::uint32_t>(mtu);
     if constexpr (std::same_as<V, ipv4>)
         return {icmp_type<ipv4>::destination_unreachable, 4, rest};

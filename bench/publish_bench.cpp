@@ -119,7 +119,7 @@ template <class Cluster>
 std::size_t add_services(Cluster& c, std::size_t first, std::size_t services, std::size_t pods, std::size_t first_pod) {
     for (std::size_t s = first; s < first + services; ++s, first_pod += pods) {
         c.read(bench::service_object(s));
-        for (std::size_t part = 0; part * bench::most_in_slice < pods; ++part)
+        for (std::size_t part = 0; part * bench::max_in_slice < pods; ++part)
             c.read(bench::slice_object(bench::slice_of(s, first_pod, pods, part)));
     }
     return first_pod;
@@ -180,7 +180,7 @@ class slice_events {
 
     [[nodiscard]] std::string next() {
         auto const which = random_() % of_.services;
-        auto const parts = (of_.pods + bench::most_in_slice - 1) / bench::most_in_slice;
+        auto const parts = (of_.pods + bench::max_in_slice - 1) / bench::max_in_slice;
         auto slice = bench::slice_of(of_.first + which, of_.first_pod + which * of_.pods, of_.pods, random_() % parts);
         auto& pod = slice.pods[random_() % slice.pods.size()];
         if (std::exchange(replaces_, !replaces_))

@@ -65,13 +65,13 @@ inline std::string slice_object(slice const& s) {
 }
 
 /// The API server's controller puts at most 100 endpoints into a slice.
-constexpr std::size_t most_in_slice = 100;
+constexpr std::size_t max_in_slice = 100;
 
 /// \param first_pod of the service
 inline slice slice_of(std::size_t service, std::size_t first_pod, std::size_t pods, std::size_t part = 0) {
     slice s{.service = service, .part = part};
-    auto const end = std::min(pods, (part + 1) * most_in_slice);
-    for (auto i = part * most_in_slice; i < end; ++i) s.pods.push_back(first_pod + i);
+    auto const end = std::min(pods, (part + 1) * max_in_slice);
+    for (auto i = part * max_in_slice; i < end; ++i) s.pods.push_back(first_pod + i);
     return s;
 }
 

@@ -237,7 +237,7 @@ TEST_F(offload, what_leaves_says_what_came_in_where_the_packet_is_the_same) {
     write_vnet(before, came);
     write_vnet(after, described<ipv4>(packet));
     EXPECT_EQ(after, before);
-    EXPECT_EQ(longest_packet<ipv4>(packet), 20u + 20 + 1460);
+    EXPECT_EQ(max_packet_size<ipv4>(packet), 20u + 20 + 1460);
 }
 
 TEST(vnet_header, is_little_endian) { // OASIS virtio 1.2 section 5.1.6.1

@@ -238,7 +238,7 @@ TEST(port_pool, a_call_probes_a_bounded_number) {
             return false;
         };
         EXPECT_FALSE(pool.choose(many, from(1, 600, protocol), towards(2, 9, protocol), count));
-        EXPECT_LE(probes, port_pool<ipv4>::most_probes);
+        EXPECT_LE(probes, port_pool<ipv4>::max_probes);
         EXPECT_GE(probes, 32u);
     }
 }

@@ -61,9 +61,9 @@ void read_as_a_whole_and_in_pieces(std::string_view text, std::size_t piece) {
 }
 
 void watch(std::string_view text, std::size_t piece) {
-    constexpr std::size_t most_publications = 8; // of pieces that change nothing, too: each costs as much as an object
+    constexpr std::size_t max_publications = 8; // of pieces that change nothing, too: each costs as much as an object
     cluster live;
-    live.feed(text, std::max(piece, text.size() / most_publications + 1));
+    live.feed(text, std::max(piece, text.size() / max_publications + 1));
     static_cast<void>(live.finish());
 }
 

@@ -171,13 +171,13 @@ class conversation {
     }
 
     void run() {
-        constexpr int most_commands = 24;
-        for (int i = 0; i < most_commands && !in_.empty() && packets_ < most_packets; ++i) command();
+        constexpr int max_commands = 24;
+        for (int i = 0; i < max_commands && !in_.empty() && packets_ < max_packets; ++i) command();
         flush();
     }
 
   private:
-    static constexpr std::size_t most_packets = 36, kept = 8, longest_burst = 40;
+    static constexpr std::size_t max_packets = 36, kept = 8, max_burst = 40;
     /// To compile and publish services takes as long as a hundred packets.
     static constexpr std::size_t max_changes = 2;
 
@@ -222,7 +222,7 @@ class conversation {
     }
 
     void send(octets bytes) {
-        if (pending_.size() >= longest_burst) flush();
+        if (pending_.size() >= max_burst) flush();
         keep(inputs_, bytes);
         pending_.push_back(shape_.packet_of(std::move(bytes)));
         shape_.stretch = 0; // one long packet at a time, or nothing but copying is tested
@@ -246,7 +246,7 @@ class conversation {
     void flood(unsigned shape, unsigned count) {
         auto const client = in_.next();
         constexpr unsigned longest = 32; // or most of the time would go into packets that are alike
-        for (unsigned i = 0; i < count % longest && packets_ < most_packets; ++i) send(request(shape, client, i, 2));
+        for (unsigned i = 0; i < count % longest && packets_ < max_packets; ++i) send(request(shape, client, i, 2));
     }
     void step(unsigned unit, std::int64_t count) {
         flush();

@@ -58,7 +58,7 @@ class removed_probe {
         }
         bool const is_due = at_ != 0 || next_pass_.since(now) == 0;
         if (passes_left_ == 0 || !is_due) return;
-        std::size_t probes = most_probes;
+        std::size_t probes = max_probes;
         auto const visit = [&](flow_ref flow) { probe(services, flow, now, make, emit, probes); };
         for (std::size_t part = 0; part < parts_of_a_step && at_ < flows_->positions() && probes > 0; ++part) {
             bool const is_ours = at_ / part_size % share_.count == share_.index;
@@ -74,7 +74,7 @@ class removed_probe {
     static constexpr std::uint8_t passes = 4;
     static constexpr std::uint32_t between_passes = 1000; ///< milliseconds; Linux answers twice a second at most
     static constexpr std::size_t part_size = 64, parts_of_a_step = 64;
-    static constexpr std::size_t most_probes = 64; ///< that a step begins; its last part may go on
+    static constexpr std::size_t max_probes = 64; ///< that a step begins; its last part may go on
 
     template <class Make, class Emit>
     void probe(snapshot const& services, flow_ref flow, flow_time now, Make& make, Emit& emit, std::size_t& probes) {

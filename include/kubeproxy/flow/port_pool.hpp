@@ -35,9 +35,9 @@ template <ip_version V>
 class port_pool {
   public:
     /// Table lookups that one call may cause; after a call that fails, the next begins where it left off.
-    static constexpr std::size_t most_probes = 64;
+    static constexpr std::size_t max_probes = 64;
     /// Table lookups that sample() may cause.
-    static constexpr std::size_t most_samples = 32;
+    static constexpr std::size_t max_samples = 32;
 
     /// \param seed a secret: it hides which port comes next from those who do not see the traffic
     explicit port_pool(std::uint64_t seed, worker_share share = {})
@@ -55,8 +55,8 @@ class port_pool {
                                                  tuple<V> translated, IsFree is_free) noexcept {
         auto const preference = detail::preferred_kinds(translated.protocol, original.source_port);
         auto const addresses = low_part(range.last) - low_part(range.first) + 1;
-        auto const tries = static_cast<std::size_t>(std::min<std::uint64_t>(addresses, most_addresses));
-        auto const probes = most_probes / (tries * preference.size);
+        auto const tries = static_cast<std::size_t>(std::min<std::uint64_t>(addresses, max_addresses));
+        auto const probes = max_probes / (tries * preference.size);
         auto at = address_for(original, addresses);
         for (std::size_t i = 0; i < tries; ++i) {
             translated.source = plus(range.first, at);
@@ -78,7 +78,7 @@ class port_pool {
         auto const preference = detail::preferred_kinds(translated.protocol, original.source_port);
         auto const addresses = low_part(range.last) - low_part(range.first) + 1;
         translated.source = plus(range.first, address_for(original, addresses));
-        for (std::size_t i = 0; i < most_samples; ++i) {
+        for (std::size_t i = 0; i < max_samples; ++i) {
             auto const space = detail::space_of(preference.kinds[i % preference.size], range.excluded, share_);
             if (space.size() == 0) continue;
             translated.source_port = static_cast<std::uint16_t>(samples_++);
@@ -95,7 +95,7 @@ class port_pool {
 
   private:
     static constexpr std::size_t cursor_count = 8192; // 32 KiB; the more, the fewer remotes share one
-    static constexpr std::size_t most_addresses = 4;
+    static constexpr std::size_t max_addresses = 4;
 
     [[nodiscard]] static constexpr std::uint64_t low_part(typename V::address const& a) noexcept {
         std::uint64_t value = 0;

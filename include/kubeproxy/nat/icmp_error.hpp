@@ -74,9 +74,9 @@ inline void update_error_checksum(mutable_byte_span message, std::uint16_t cover
 template <ip_version V>
 void rewrite_error_in_place(parsed<V> const& p, quoted_packet<V> const& q, error_mapping<V> const& m,
                             checksum_state state) noexcept {
-    constexpr std::size_t longest_transport_header = 20;
+    constexpr std::size_t max_transport_header = 20;
     auto const message = p.payload();
-    auto const end_of_changes = icmp_at::quoted + q.headers.transport + longest_transport_header;
+    auto const end_of_changes = icmp_at::quoted + q.headers.transport + max_transport_header;
     auto const changed = message.first(std::min(message.size(), end_of_changes));
     auto const sum_before = sum_of(changed);
     rewrite_quoted_transport(q, m.quoted, carried_by(q.headers).payload);

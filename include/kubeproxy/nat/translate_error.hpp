@@ -15,7 +15,7 @@ namespace detail {
 
 /// An error is no longer than this: RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 (c).
 template <ip_version V>
-inline constexpr std::size_t longest_error = std::same_as<V, ipv4> ? 576 : 1280;
+inline constexpr std::size_t max_error_size = std::same_as<V, ipv4> ? 576 : 1280;
 
 /// A quotation before an extension is padded to this at least (RFC 4884 section 3).
 inline constexpr std::size_t minimum_quotation = 128;
@@ -40,7 +40,7 @@ struct error_layout {
 template <ip_version To, ip_version From>
 [[nodiscard]] error_layout layout_for(quoted_packet<From> const& q, std::uint8_t type) noexcept {
     using length = quotation_length<To>;
-    constexpr auto room = longest_error<To> - To::minimum_header - icmp_at::quoted;
+    constexpr auto room = max_error_size<To> - To::minimum_header - icmp_at::quoted;
     bool const has_fragment_header = std::same_as<To, ipv6> && q.headers.is_fragment;
     error_layout l{.front = To::minimum_header + (has_fragment_header ? fragment_header_view::size : 0)};
     auto const payload = q.headers.payload().size();
@@ -132,10 +132,10 @@ rewrite_result translate_error(P& packet, parsed<From> const& p, quoted_packet<F
     auto const end = end_of_kept(p, q, layout);
     if (To::minimum_header + layout.message() > end + packet.headroom()) return {drop_reason::no_headroom, {}};
 
-    constexpr std::size_t longest_payload = 0xffff - ipv6::minimum_header; // what either header can say
+    constexpr std::size_t max_payload = 0xffff - ipv6::minimum_header; // what either header can say
     auto outer = carried_by(p, settings), quoted = carried_by(q.headers);
     outer.payload = layout.message();
-    quoted.payload = std::min(quoted.payload, longest_payload);
+    quoted.payload = std::min(quoted.payload, max_payload);
     rewrite_quoted_transport(q, m.quoted, quoted.payload);
     lay_out_error<To>(packet, p, q, layout, end);
     mutable_byte_span const bytes = packet.bytes();

@@ -76,12 +76,12 @@ class basic_affinity_table {
     }
 
     /// Calls f(choice, milliseconds since the client last came) for what other ports of the same Service remember of
-    /// the client. Asks one bucket per port, and at most `most_ports` of them.
+    /// the client. Asks one bucket per port, and at most `max_ports_per_client` of them.
     /// \param ports service_entry::affinity_ports
     template <class F>
     void for_each_other_port(affinity_key const& key, std::span<affinity_port const> ports, flow_time now,
                              std::uint32_t timeout, F f) noexcept {
-        for (auto const port : ports.first(std::min(ports.size(), most_ports))) {
+        for (auto const port : ports.first(std::min(ports.size(), max_ports_per_client))) {
             if (port == key.port) continue;
             auto other = key;
             other.port = port;
@@ -125,7 +125,7 @@ class basic_affinity_table {
 
   private:
     static constexpr std::size_t ways = 4;
-    static constexpr std::size_t most_ports = 64;
+    static constexpr std::size_t max_ports_per_client = 64;
 
     struct entry {
         affinity_key key;

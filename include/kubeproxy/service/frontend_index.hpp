@@ -59,7 +59,7 @@ class frontend_index {
 
   private:
     static constexpr std::size_t shard_count = 256;
-    static constexpr std::uint32_t least_capacity = 8;
+    static constexpr std::uint32_t min_capacity = 8;
     static constexpr std::uint8_t no_length = 255; ///< the slot is free
     /// Reserved as a protocol (IANA): the slot tells that the prefix is in use, and `service` by how many.
     static constexpr std::uint8_t presence = 255;
@@ -242,7 +242,7 @@ void frontend_index<V>::insert_slot(slot const& added) {
     auto const h = hash(added.vip, added.port, added.protocol);
     auto& s = shards_[shard_of(h)];
     if ((s.used + 1) * 8 > s.capacity * 5)
-        resize(s, std::max(least_capacity, s.capacity * 2));
+        resize(s, std::max(min_capacity, s.capacity * 2));
     else
         static_cast<void>(own(shard_of(h)));
     place(s, h, added);
@@ -264,7 +264,7 @@ void frontend_index<V>::erase_slot(prefix<V> const& vip, std::uint16_t port, std
     }
     s.slots[hole].vip.length = no_length;
     --s.used;
-    if (s.used * 8 < s.capacity && s.capacity > least_capacity) resize(s, s.capacity / 2);
+    if (s.used * 8 < s.capacity && s.capacity > min_capacity) resize(s, s.capacity / 2);
 }
 
 /// \pre it is there

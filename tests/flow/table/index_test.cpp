@@ -289,7 +289,7 @@ TEST(room_search, says_what_became_of_the_attempt) {
     full_bucket(0, label);
     EXPECT_EQ(detail::make_room(all, 0, 0), room::made) << "bucket 1 takes an entry";
     EXPECT_LT(all[0].slot_of({}), 7u);
-    EXPECT_EQ(all[0].header.load() & detail::bucket<shared_workers>::most_displaced,
+    EXPECT_EQ(all[0].header.load() & detail::bucket<shared_workers>::max_displaced,
               detail::bucket<shared_workers>::one_displaced);
     full_bucket(0, label);
     full_bucket(1, label | 1u);

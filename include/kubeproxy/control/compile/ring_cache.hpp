@@ -66,15 +66,15 @@ class ring_cache {
         for (auto const& b : backends) hash = detail::ring_mix(hash + detail::ring_gamma * (b.key ^ b.weight));
         return hash;
     }
-    static constexpr std::size_t least_sweep = 8;
+    static constexpr std::size_t min_sweep = 8;
     struct known_rings {
         std::unordered_multimap<std::uint64_t, known_ring> rings;
-        std::size_t sweep_at = least_sweep;
+        std::size_t sweep_at = min_sweep;
     };
     /// Forgets rings that nobody has any more; each time as many may gather as are in use.
     static void sweep(known_rings& t) {
         std::erase_if(t.rings, [](auto const& ring) { return ring.second.entries.expired(); });
-        t.sweep_at = std::max(least_sweep, 2 * t.rings.size());
+        t.sweep_at = std::max(min_sweep, 2 * t.rings.size());
     }
 
     std::uint64_t seed_;

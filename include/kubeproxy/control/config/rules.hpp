@@ -18,9 +18,9 @@ inline namespace v0_2 {
 using broken_rule = std::optional<std::string>;
 
 /// flow_time tells no longer silence.
-inline constexpr std::chrono::seconds longest_timeout{0x7fff'ffff / 1000};
+inline constexpr std::chrono::seconds max_timeout{0x7fff'ffff / 1000};
 /// Kubernetes' MaxClientIPServiceAffinitySeconds: a day.
-inline constexpr std::uint32_t longest_affinity = 86400;
+inline constexpr std::uint32_t max_affinity = 86400;
 
 /// An address that a packet can be sent to or from.
 [[nodiscard]] inline broken_rule check_host_address(ip_address const& address) {
@@ -102,9 +102,9 @@ inline constexpr std::uint32_t longest_affinity = 86400;
 [[nodiscard]] inline broken_rule check_lifetimes(timeouts const& t) {
     for (auto const seconds : {t.tcp_established, t.tcp_transitory, t.udp_replied, t.udp_unreplied, t.icmp,
                                t.sctp_established, t.sctp_transitory, t.other_replied, t.other_unreplied})
-        if (seconds.count() < 1 || seconds > longest_timeout)
+        if (seconds.count() < 1 || seconds > max_timeout)
             return "timeout " + std::to_string(seconds.count()) + " (a timeout is 1.." +
-                   std::to_string(longest_timeout.count()) + " seconds)";
+                   std::to_string(max_timeout.count()) + " seconds)";
     return std::nullopt;
 }
 
@@ -117,9 +117,9 @@ inline constexpr std::uint32_t longest_affinity = 86400;
     if (service.ring_size > ring_classes.back().size)
         return "new_len " + std::to_string(service.ring_size) + " (a ring has at most " +
                std::to_string(ring_classes.back().size) + " entries)";
-    if (service.affinity_seconds > longest_affinity)
+    if (service.affinity_seconds > max_affinity)
         return "session affinity of " + std::to_string(service.affinity_seconds) + " s (at most " +
-               std::to_string(longest_affinity) + ')';
+               std::to_string(max_affinity) + ')';
     return service.lifetimes ? check_lifetimes(*service.lifetimes) : std::nullopt;
 }
 
@@ -163,9 +163,9 @@ inline constexpr std::uint32_t longest_affinity = 86400;
         if (auto wrong = check_host_address(a)) return of_node(wrong);
     if (auto wrong = check_translation(node)) return of_node(wrong);
     if (auto wrong = check_lifetimes(node.lifetimes)) return of_node(wrong);
-    if (node.drain && (node.drain->count() < 1 || *node.drain > longest_timeout))
-        return of_node("drain " + std::to_string(node.drain->count()) + " (1.." +
-                       std::to_string(longest_timeout.count()) + " seconds)");
+    if (node.drain && (node.drain->count() < 1 || *node.drain > max_timeout))
+        return of_node("drain " + std::to_string(node.drain->count()) + " (1.." + std::to_string(max_timeout.count()) +
+                       " seconds)");
     if (node.buckets && *node.buckets == 0) return of_node("buckets 0 (a flow table has at least one)");
     if (node.node_ports && node.node_ports->first > node.node_ports->last)
         return of_node("the range of node ports ends before it begins");

@@ -128,7 +128,7 @@ namespace detail {
 
 [[nodiscard]] inline ku_command parse_conf(ku_words words) {
     constexpr std::uint32_t largest = std::numeric_limits<std::uint32_t>::max();
-    constexpr auto longest = static_cast<std::uint32_t>(longest_timeout.count());
+    constexpr auto longest = static_cast<std::uint32_t>(max_timeout.count());
     if (words.empty()) throw ku_error{"\"ku conf\" without anything to set"};
     ku_conf conf;
     while (!words.empty()) {

@@ -60,7 +60,7 @@ inline void read_own_node(node_configuration& node, boost::json::object const& o
     node.masquerade_all = flag_field(object, "masqueradeAll").value_or(false);
     node.external_ips = flag_field(object, "externalIPs").value_or(true);
     node.localhost_node_ports = flag_field(object, "localhostNodePorts").value_or(false);
-    constexpr auto longest = static_cast<std::uint32_t>(longest_timeout.count());
+    constexpr auto longest = static_cast<std::uint32_t>(max_timeout.count());
     if (auto const drain = number_field(object, "drainSeconds", 0, longest))
         node.drain = *drain == 0 ? std::nullopt : std::optional{std::chrono::seconds{*drain}};
     if (auto const removed = removed_field(object)) node.removed = *removed;

@@ -38,7 +38,7 @@ inline constexpr std::uint32_t default_affinity = 10800;
     auto seconds = default_affinity;
     inside(spec, "sessionAffinityConfig", [&](auto const& config) {
         inside(config, "clientIP", [&](auto const& client) {
-            seconds = number_field(client, "timeoutSeconds", 1, longest_affinity).value_or(seconds);
+            seconds = number_field(client, "timeoutSeconds", 1, max_affinity).value_or(seconds);
         });
     });
     return seconds;

@@ -79,13 +79,13 @@ namespace detail {
 
 /// \param only narrowing(), or nothing
 [[nodiscard]] inline std::string pod_lines(service_configuration const& service, std::string_view only) {
-    constexpr std::size_t most_in_line = 16;
+    constexpr std::size_t max_in_line = 16;
     auto const& pods = service.slices.front().endpoints;
     std::string lines;
     for (std::size_t i = 0; i < pods.size();) {
         auto const weight = pods[i].weight;
         lines += "ku pod " + to_text(service.addresses.front().where);
-        for (auto const begin = i; i < pods.size() && i < begin + most_in_line && pods[i].weight == weight; ++i)
+        for (auto const begin = i; i < pods.size() && i < begin + max_in_line && pods[i].weight == weight; ++i)
             lines += ' ' + to_text(pods[i].address);
         lines += only;
         if (weight != 1) lines += " weight " + std::to_string(weight);

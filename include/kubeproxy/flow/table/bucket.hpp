@@ -118,7 +118,7 @@ template <class Sharing>
 struct alignas(64) bucket {
     static constexpr std::size_t slots = 7;
     static constexpr std::uint64_t locked = 1, one_displaced = 2, one_move = std::uint64_t{1} << 24,
-                                   most_displaced = one_move - one_displaced;
+                                   max_displaced = one_move - one_displaced;
 
     typename Sharing::template cell<std::uint64_t> header;
     std::array<typename Sharing::template cell<std::uint64_t>, slots> words;
@@ -166,7 +166,7 @@ struct alignas(64) bucket {
     }
     /// \pre acquired; `change` leaves the lock alone
     void change_header(std::uint64_t change) noexcept { header.store_release(header.load() + change); }
-    [[nodiscard]] bool has_displaced() const noexcept { return (header.load() & most_displaced) != 0; }
+    [[nodiscard]] bool has_displaced() const noexcept { return (header.load() & max_displaced) != 0; }
 };
 
 } // namespace detail

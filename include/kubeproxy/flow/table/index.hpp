@@ -85,7 +85,7 @@ class flow_index {
         for (;;) {
             auto const header = b.header.load_acquire();
             if (auto const ref = find_in(b, label_of(hash), is_it)) return ref;
-            if ((header & bucket::most_displaced) != 0)
+            if ((header & bucket::max_displaced) != 0)
                 if (auto const ref = find_in(buckets_[second_of(first, label_of(hash))], label_of(hash) | 1u, is_it))
                     return ref;
             if constexpr (!Sharing::is_shared) return {};
@@ -178,7 +178,7 @@ flow_index<Sharing, Memory>::insert_in_either(std::uint64_t hash, flow_ref ref, 
     if (auto const same = existing(hash, is_same)) return {insertion::exists, same};
     auto& b = buckets_[first];
     if (b.replace({}, {label_of(hash), ref})) return {insertion::inserted, {}};
-    bool const may_count = (b.header.load() & bucket::most_displaced) != bucket::most_displaced;
+    bool const may_count = (b.header.load() & bucket::max_displaced) != bucket::max_displaced;
     if (!may_count || !buckets_[second].replace({}, {label_of(hash) | 1u, ref})) return {insertion::full, {}};
     b.change_header(bucket::one_displaced);
     return {insertion::inserted, {}};

@@ -69,7 +69,7 @@ class room_search {
         auto const old_slot = buckets_[from].slot_of(e), new_slot = buckets_[to].slot_of({});
         if (old_slot == bucket_type::slots || new_slot == bucket_type::slots) return room::lost_race;
         auto& first = buckets_[e.is_displaced() ? to : from];
-        if (!e.is_displaced() && (first.header.load() & bucket_type::most_displaced) == bucket_type::most_displaced)
+        if (!e.is_displaced() && (first.header.load() & bucket_type::max_displaced) == bucket_type::max_displaced)
             return room::none;
         auto const displaced =
             e.is_displaced() ? std::uint64_t{0} - bucket_type::one_displaced : bucket_type::one_displaced;

@@ -90,8 +90,8 @@ class forwarder {
         : ports_{s, static_cast<std::uint16_t>(rte_lcore_count())}, control_{services_,
                                                                              {.seed = examples::ring_seed_of(s.seed),
                                                                               .hooks = hooks()}},
-          notes_{configured(s)}, flows_{examples::table_size(control_.configuration().node()),
-                                        examples::secret_of(s.seed), services_.quiescence()},
+          notes_{examples::configure(control_, s.config)}, flows_{examples::table_size(control_.configuration().node()),
+                                                                  examples::secret_of(s.seed), services_.quiescence()},
           clients_{kubeproxy::proxy_settings{}.affinity_clients, flows_.key()}, place_{services_} {
         ports_.map_returns(control_.configuration().node().interfaces);
         packet_clock clock;
@@ -155,14 +155,6 @@ class forwarder {
     }
 
   private:
-    [[nodiscard]] examples::configuration_notes configured(settings const& s) {
-        try {
-            return examples::configure(control_, s.config);
-        } catch (examples::file_error const& wrong) {
-            throw usage_error{wrong.what()};
-        }
-    }
-
     /// Calls f() while no flow record that it finds is reused.
     template <class F>
     auto inside(F f) {

@@ -7,15 +7,15 @@
 #include "dpdk_forwarder/report.hpp"
 #include "dpdk_forwarder/runtime.hpp"
 
+#include "support/command_line.hpp"
+
 #include <algorithm>
-#include <exception>
 #include <iostream>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace {
-
-enum exit_status { all_well = 0, bad_run = 1, bad_usage = 2 };
 
 void forward(dpdk::settings const& s) {
     dpdk::forwarder all{s};
@@ -24,7 +24,11 @@ void forward(dpdk::settings const& s) {
 
     dpdk::life life{s.stop_when_idle}; // before anybody can speak to the program, and then ask it to end
     std::optional<dpdk::control_thread> control;
-    if (!s.control.empty()) control.emplace(all, s.control);
+    try {
+        if (!s.control.empty()) control.emplace(all, s.control);
+    } catch (examples::control_socket_error const& wrong) {
+        throw examples::startup_error{std::string{"--control "} + wrong.what()};
+    }
     auto const lasts = [] { return !dpdk::life::is_over(); };
     if (s.run == dpdk::settings::mode::baseline)
         all.run([&](dpdk::worker& w) { life.note(w.poll<dpdk::work::baseline>()); }, lasts);
@@ -34,11 +38,11 @@ void forward(dpdk::settings const& s) {
     if (s.stats == dpdk::settings::table::printed) dpdk::print_everything(std::cout, all);
 }
 
-exit_status run(int argc, char** argv) {
+int run(int argc, char** argv) {
     auto const end = argv + argc;
-    if (std::find(argv, end, std::string_view{"--help"}) != end) {
+    if (std::find(argv, end, std::string_view{"--help"}) != end) { // DPDK's own --help would end the program first
         std::cout << dpdk::detail::described();
-        return all_well;
+        return examples::success;
     }
     dpdk::environment const eal{argc, argv};
     auto const s = dpdk::settings_of(argc - eal.used(), argv + eal.used());
@@ -46,22 +50,11 @@ exit_status run(int argc, char** argv) {
         dpdk::measure(std::cout, s);
     else
         forward(s);
-    return all_well;
+    return examples::success;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    try {
-        return run(argc, argv);
-    } catch (dpdk::usage_error const& wrong) {
-        std::cerr << "dpdk_forwarder: " << wrong.what() << '\n';
-        return bad_usage;
-    } catch (examples::control_socket_error const& wrong) {
-        std::cerr << "dpdk_forwarder: --control " << wrong.what() << '\n';
-        return bad_usage;
-    } catch (std::exception const& wrong) {
-        std::cerr << "dpdk_forwarder: " << wrong.what() << '\n';
-        return bad_run;
-    }
+    return examples::run_program("dpdk_forwarder", [&] { return run(argc, argv); });
 }

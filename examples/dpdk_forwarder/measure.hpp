@@ -5,6 +5,8 @@
 #include "dpdk_forwarder/source.hpp"
 #include "dpdk_forwarder/worker.hpp"
 
+#include "support/command_line.hpp"
+
 #include <rte_cycles.h>
 #include <rte_lcore.h>
 
@@ -95,7 +97,7 @@ inline void print_rates(std::ostream& out, unsigned lcores, rates const& r) {
 /// \pre no other port than net_null's first one
 inline void measure(std::ostream& out, settings s) {
     if (!s.config.ku.empty() || !s.config.kubernetes.empty())
-        throw usage_error{"--measure brings a configuration of its own"};
+        throw examples::startup_error{"--measure brings a configuration of its own"};
     s.how = addressing::swap;
     forwarder all{s};
     packet_source const source{all};

@@ -2,25 +2,20 @@
 
 #include "dpdk_forwarder/addressing.hpp"
 
+#include "support/command_line.hpp"
 #include "support/configuration.hpp"
 
 #include <boost/program_options.hpp>
 #include <rte_ether.h>
 
 #include <chrono>
+#include <climits>
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace dpdk {
-
-/// The command line is wrong, or the configuration is.
-class usage_error : public std::runtime_error {
-  public:
-    using std::runtime_error::runtime_error;
-};
 
 /// What stands behind `--` on the command line.
 struct settings {
@@ -32,7 +27,7 @@ struct settings {
     std::uint16_t mtu = RTE_ETHER_MTU;
     std::chrono::milliseconds stop_when_idle{0};
     enum class time : std::uint8_t { counter, packets } clock = time::counter;
-    enum class mode : std::uint8_t { proxy, baseline, measure, help } run = mode::proxy;
+    enum class mode : std::uint8_t { proxy, baseline, measure } run = mode::proxy;
     std::chrono::duration<double> round{}; ///< of a measurement
     enum class table : std::uint8_t { none, printed } stats = table::none;
 };
@@ -48,84 +43,58 @@ namespace options = boost::program_options;
         "without another one sends back by itself. Every lcore has a queue of every port.\n\n"
         "Options"};
     auto add = all.add_options();
-    add("config", options::value<std::string>()->value_name("FILE.ku"), "services and pods in the ku language");
-    add("kubernetes", options::value<std::vector<std::string>>()->value_name("FILE.json"),
-        "Services and EndpointSlices as kubectl get -o json prints them, or watches them; may be given again");
-    add("node", options::value<std::string>()->value_name("FILE.json"),
-        "which node this is: its name, zone, addresses, podCIDRs, ...");
+    examples::add_configuration_options(all);
     add("control", options::value<std::string>()->value_name("SOCKET"),
         "a Unix socket: ku lines in, answers out (kuctl, socat)");
     add("gateway", options::value<std::vector<std::string>>()->value_name("MAC"),
         "next hop behind a port, given again for each port; without it frames keep their addresses");
     add("swap", "send frames on with source and destination address exchanged");
-    add("mtu", options::value<std::uint16_t>()->value_name("BYTES"),
+    add("mtu", options::value<std::string>()->value_name("BYTES"),
         "largest packet, which is one buffer (default 1500); larger ones are refused");
     add("packet-time", "time is what the device wrote beside the packets, in microseconds (net_pcap)");
-    add("stop-when-idle", options::value<unsigned>()->value_name("MS"), "end when nothing came for so long");
+    add("stop-when-idle", options::value<std::string>()->value_name("MS"), "end when nothing came for so long");
     add("stats", "print packets by verdict, ports, services and backends at the end");
     add("baseline", "leave out the library: frames are parsed, counted and forwarded");
-    add("measure", options::value<double>()->implicit_value(0.2)->value_name("SECONDS"),
+    add("measure", options::value<double>()->implicit_value(0.2, "0.2")->value_name("SECONDS"),
         "packets per second with the library and without, of flows made up on a net_null port,\n"
         "a round of this long each");
-    add("seed", options::value<std::uint64_t>()->value_name("N"),
+    add("seed", options::value<std::string>()->value_name("N"),
         "repeatable run: the choice of backends and source ports follows from N. Never on a network: N is no secret");
     add("help", "print this text");
     return all;
 }
 
-[[nodiscard]] inline options::variables_map parsed(int argc, char const* const* argv) {
-    using namespace options::command_line_style;
-    options::variables_map found;
-    try {
-        options::command_line_parser parser{argc, argv};
-        options::store(parser.options(described()).positional({}).style(unix_style & ~allow_guessing).run(), found);
-    } catch (options::error const& wrong) {
-        throw usage_error{wrong.what()};
-    }
-    return found;
-}
-
 [[nodiscard]] inline rte_ether_addr address_of(std::string const& text) {
     rte_ether_addr address{};
     if (rte_ether_unformat_addr(text.c_str(), &address) != 0)
-        throw usage_error{"--gateway: \"" + text + "\" is no Ethernet address"};
+        throw examples::startup_error{"--gateway: \"" + text + "\" is no Ethernet address"};
     return address;
 }
 
 } // namespace detail
 
-/// \param argv of which the first is the program's name, or the `--` in front of our options
+/// \param argv its first element is the program's name, or the `--` in front of our options
+/// \throws examples::startup_error
 [[nodiscard]] inline settings settings_of(int argc, char const* const* argv) {
-    auto const found = detail::parsed(argc, argv);
-    settings s;
-    auto const read = [&]<class T>(char const* name, T& into) {
-        if (found.contains(name)) into = found[name].as<T>();
-    };
-    read("config", s.config.ku);
-    read("node", s.config.node);
-    read("kubernetes", s.config.kubernetes);
-    read("control", s.control);
-    if (found.contains("seed")) s.seed = found["seed"].as<std::uint64_t>();
-    read("mtu", s.mtu);
-    if (found.contains("stop-when-idle"))
-        s.stop_when_idle = std::chrono::milliseconds{found["stop-when-idle"].as<unsigned>()};
-    if (found.contains("gateway")) {
-        s.how = addressing::gateway;
-        for (auto const& text : found["gateway"].as<std::vector<std::string>>())
-            s.gateways.push_back(detail::address_of(text));
-    }
-    if (found.contains("swap")) {
-        if (s.how == addressing::gateway) throw usage_error{"--gateway and --swap are two ways to address a frame"};
+    examples::command_line const given{argc, argv, detail::described()};
+    settings s{.config = given.files(), .control = given.text("control"), .gateways = {}, .seed = given.seed()};
+    s.mtu = given.number<std::uint16_t>("mtu", RTE_ETHER_MTU, RTE_ETHER_MIN_MTU, UINT16_MAX);
+    s.stop_when_idle = std::chrono::milliseconds{given.number("stop-when-idle", 0u, 0u, UINT_MAX)};
+    for (auto const& text : given.texts("gateway")) s.gateways.push_back(detail::address_of(text));
+    if (given.has("gateway")) s.how = addressing::gateway;
+    if (given.has("swap")) {
+        if (s.how == addressing::gateway)
+            throw examples::startup_error{"--gateway and --swap are two ways to address a frame"};
         s.how = addressing::swap;
     }
-    if (found.contains("packet-time")) s.clock = settings::time::packets;
-    if (found.contains("stats")) s.stats = settings::table::printed;
-    if (found.contains("baseline")) s.run = settings::mode::baseline;
-    if (found.contains("measure")) {
+    if (given.has("packet-time")) s.clock = settings::time::packets;
+    if (given.has("stats")) s.stats = settings::table::printed;
+    if (given.has("baseline")) s.run = settings::mode::baseline;
+    if (given.has("measure")) {
         s.run = settings::mode::measure;
-        s.round = std::chrono::duration<double>{found["measure"].as<double>()};
+        s.round = std::chrono::duration<double>{given.value_or("measure", 0.0)};
+        if (!(s.round.count() > 0)) throw examples::startup_error{"--measure: a time above 0 is wanted"};
     }
-    if (found.contains("help")) s.run = settings::mode::help;
     return s;
 }
 

@@ -5,11 +5,11 @@
 #include "pcap_nat/translator.hpp"
 
 #include "support/capture.hpp"
+#include "support/command_line.hpp"
 #include "support/report.hpp"
 
 #include <cerrno>
 #include <cstring>
-#include <exception>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -38,9 +38,7 @@ void require_known_link(capture_reader const& in) {
                             " is not supported; convert the capture to Ethernet first: editcap -F pcap -T ether"};
 }
 
-enum exit_status { all_well = 0, bad_capture = 1, bad_usage = 2 };
-
-[[nodiscard]] exit_status translate(settings const& s) {
+[[nodiscard]] examples::exit_status translate(settings const& s) {
     translator nat{s.config, s.seed, s.track_direct};
     capture_reader in{s.read};
     require_known_link(in);
@@ -60,31 +58,23 @@ enum exit_status { all_well = 0, bad_capture = 1, bad_usage = 2 };
         examples::print_verdicts(screen, nat.verdicts(), run.not_ip());
         examples::print_services(screen, nat.services());
     }
-    if (in.damage().empty()) return all_well;
+    if (in.damage().empty()) return examples::success;
     if (in.has_several_interfaces())
         throw capture_error{in.file(), "after packet " + std::to_string(run.packets()) + ": " + in.damage() +
                                            "; convert the capture to one link type first: editcap -F pcap -T ether"};
     std::cerr << "pcap_nat: " << in.file() << ": damaged behind packet " << run.packets() << ": " << in.damage()
               << '\n';
-    return bad_capture;
+    return examples::failure;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    try {
+    return examples::run_program("pcap_nat", [&]() -> int {
         auto const all = described();
-        auto const found = parsed(argc, argv, all);
-        if (found.contains("help")) {
-            std::cout << all;
-            return all_well;
-        }
-        return translate(settings_of(found));
-    } catch (usage_error const& wrong) {
-        std::cerr << "pcap_nat: " << wrong.what() << '\n';
-        return bad_usage;
-    } catch (std::exception const& wrong) {
-        std::cerr << "pcap_nat: " << wrong.what() << '\n';
-        return bad_capture;
-    }
+        examples::command_line const given{argc, argv, all};
+        if (!given.has("help")) return translate(settings_of(given));
+        std::cout << all;
+        return examples::success;
+    });
 }

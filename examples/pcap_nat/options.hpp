@@ -2,6 +2,7 @@
 
 #include "pcap_nat/packet_completion.hpp"
 
+#include "support/command_line.hpp"
 #include "support/configuration.hpp"
 
 #include <boost/program_options.hpp>
@@ -9,18 +10,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <system_error>
-#include <vector>
 
 namespace examples::pcap_nat {
-
-/// The command line or the configuration is wrong.
-class usage_error : public std::runtime_error {
-  public:
-    using std::runtime_error::runtime_error;
-};
 
 struct settings {
     std::string read;
@@ -44,14 +37,10 @@ namespace options = boost::program_options;
     add("read", options::value<std::string>()->value_name("IN"),
         "capture to read, pcap or pcapng; - is standard input");
     add("write", options::value<std::string>()->value_name("OUT"), "capture to write, pcap; - is standard output");
-    add("config", options::value<std::string>()->value_name("FILE.ku"), "services and pods in the ku language");
-    add("kubernetes", options::value<std::vector<std::string>>()->value_name("FILE.json"),
-        "Services and EndpointSlices as kubectl get -o json prints them, or watches them; may be given again");
-    add("node", options::value<std::string>()->value_name("FILE.json"),
-        "which node this is: its name, zone, addresses, podCIDRs, ...");
+    add_configuration_options(all);
     add("report", options::value<std::string>()->value_name("FILE.jsonl"), "write what became of each packet, as JSON");
     add("stats", "print packets by verdict, and by service and backend");
-    add("seed", options::value<std::uint64_t>()->value_name("N"),
+    add("seed", options::value<std::string>()->value_name("N"),
         "repeatable run: the choice of backends and source ports follows from N");
     add("track-direct",
         "know connections that go directly to pods, too, so that a client may use one source port for a "
@@ -62,41 +51,22 @@ namespace options = boost::program_options;
     return all;
 }
 
-[[nodiscard]] inline options::variables_map parsed(int argc, char const* const* argv,
-                                                   options::options_description const& all) {
-    using namespace options::command_line_style;
-    options::variables_map found;
-    try {
-        options::command_line_parser parser{argc, argv};
-        options::store(parser.options(all).positional({}).style(unix_style & ~allow_guessing).run(), found);
-    } catch (options::error const& wrong) {
-        throw usage_error{wrong.what()};
-    }
-    return found;
-}
-
-[[nodiscard]] inline std::string text(options::variables_map const& found, std::string const& name) {
-    return found.contains(name) ? found[name].as<std::string>() : std::string{};
-}
-
-[[nodiscard]] inline settings settings_of(options::variables_map const& found) {
-    settings s{.read = text(found, "read"),
-               .write = text(found, "write"),
-               .config = {.ku = text(found, "config"), .node = text(found, "node"), .kubernetes = {}},
-               .report = text(found, "report"),
-               .seed = std::nullopt};
+[[nodiscard]] inline settings settings_of(command_line const& given) {
+    settings s{.read = given.text("read"),
+               .write = given.text("write"),
+               .config = given.files(),
+               .report = given.text("report"),
+               .seed = given.seed()};
     for (auto const name : {"read", "write"}) {
-        if (text(found, name).empty()) throw usage_error{std::string{"option '--"} + name + "' is missing"};
+        if (given.text(name).empty()) throw startup_error{std::string{"option '--"} + name + "' is missing"};
     }
-    if (found.contains("kubernetes")) s.config.kubernetes = found["kubernetes"].as<std::vector<std::string>>();
-    if (found.contains("seed")) s.seed = found["seed"].as<std::uint64_t>();
-    if (found.contains("stats")) s.stats = settings::table::printed;
-    s.track_direct = found.contains("track-direct");
-    if (found.contains("offloads")) s.point = capture_point::sending_host;
+    if (given.has("stats")) s.stats = settings::table::printed;
+    s.track_direct = given.has("track-direct");
+    if (given.has("offloads")) s.point = capture_point::sending_host;
     std::error_code no_such_file;
     if (std::filesystem::is_regular_file(s.write, no_such_file) &&
         std::filesystem::equivalent(s.read, s.write, no_such_file)) {
-        throw usage_error{s.write + ": would be overwritten while it is read"};
+        throw startup_error{s.write + ": would be overwritten while it is read"};
     }
     return s;
 }

@@ -4,6 +4,7 @@
 
 #include "kubeproxy/dataplane/proxy.hpp"
 #include "kubeproxy/service/snapshot.hpp"
+#include "kubeproxy/wire/address_text.hpp"
 
 #include <cstdint>
 #include <string>

@@ -1,7 +1,6 @@
 #pragma once
 
 #include "pcap_nat/frame.hpp"
-#include "pcap_nat/options.hpp"
 #include "pcap_nat/outcome_text.hpp"
 
 #include "support/configuration.hpp"
@@ -29,7 +28,7 @@ namespace examples::pcap_nat {
 class translator {
   public:
     translator(configuration_files const& files, std::optional<std::uint64_t> seed, bool track_direct)
-        : control_{services_, {.seed = ring_seed_of(seed), .hooks = hooks()}}, notes_{configured(files)},
+        : control_{services_, {.seed = ring_seed_of(seed), .hooks = hooks()}}, notes_{configure(control_, files)},
           flows_{table_size(control_.configuration().node()), kubeproxy::secret{seed.value_or(1)}},
           proxy_{flows_, services_, {.ring_seed = ring_seed_of(seed), .track_direct = track_direct}} {}
 
@@ -83,14 +82,6 @@ class translator {
                 .clients = [] { return std::vector<kubeproxy::affinity_view>{}; },
                 .counters = [] { return std::vector<kubeproxy::counter_view>{}; },
                 .flush = [] {}};
-    }
-
-    [[nodiscard]] configuration_notes configured(configuration_files const& files) {
-        try {
-            return configure(control_, files);
-        } catch (file_error const& wrong) {
-            throw usage_error{wrong.what()};
-        }
     }
 
     template <kubeproxy::ip_version V>

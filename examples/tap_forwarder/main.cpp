@@ -1,5 +1,6 @@
 // A router between TAP devices whose data plane is the library: see --help.
 
+#include "support/command_line.hpp"
 #include "support/configuration.hpp"
 #include "tap_forwarder/operations/forwarder.hpp"
 #include "tap_forwarder/operations/forwarder_operations.hpp"
@@ -13,18 +14,17 @@
 
 #include <chrono>
 #include <csignal>
-#include <exception>
 #include <iostream>
 #include <iterator>
+#include <optional>
 #include <string>
+#include <utility>
 
 namespace {
 
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using examples::startup_error;
-
-enum exit_status { all_well = 0, failed = 1, bad_usage = 2 };
 
 void say(std::string const& line) { std::cerr << "tap_forwarder: " << line << std::endl; }
 
@@ -55,9 +55,9 @@ class program {
     void configure() {
         auto& control = forwarder_.control();
         try {
-            if (!options_.node.empty()) {
-                examples::load_node(control, options_.node);
-                operations_.set_node_eligible(examples::is_eligible_node(options_.node));
+            if (!options_.files.node.empty()) {
+                examples::load_node(control, options_.files.node);
+                operations_.set_node_eligible(examples::is_eligible_node(options_.files.node));
             }
         } catch (examples::file_error const& wrong) {
             throw startup_error{std::string{"--node "} + wrong.what()};
@@ -66,10 +66,10 @@ class program {
         forwarder_.set_pod_links(node_);
         streams_.watch_node(node_.name, [this](bool is_eligible) { operations_.set_node_eligible(is_eligible); });
         control.publish();
-        if (!options_.config.empty())
+        if (!options_.files.ku.empty())
             if (auto const wrong = reload()) throw startup_error{"--config " + *wrong};
         try {
-            for (auto const& file : options_.kubernetes) streams_.follow(file);
+            for (auto const& file : options_.files.kubernetes) streams_.follow(file);
         } catch (examples::file_error const& wrong) {
             throw startup_error{std::string{"--kubernetes "} + wrong.what()};
         }
@@ -84,10 +84,10 @@ class program {
     /// \return why the file is refused; then nothing has changed
     [[nodiscard]] std::optional<std::string> reload() {
         try {
-            auto input = examples::open_text(options_.config);
+            auto input = examples::open_text(options_.files.ku);
             std::string const text{std::istreambuf_iterator<char>{input}, {}};
             auto const wrong = examples::replace_ku(forwarder_.control(), node_, text);
-            if (wrong) return options_.config + ": " + *wrong;
+            if (wrong) return options_.files.ku + ": " + *wrong;
         } catch (examples::file_error const& wrong) {
             return wrong.what();
         }
@@ -104,17 +104,17 @@ class program {
     }
     void reload_and_say() {
         look_at_node();
-        if (options_.config.empty()) return say("SIGHUP: there is no --config file to read again");
+        if (options_.files.ku.empty()) return say("SIGHUP: there is no --config file to read again");
         if (auto const wrong = reload()) return say(*wrong + "; everything stays as it was");
         services_changed();
-        say(options_.config + ": read again, " + std::to_string(services()) + " services");
+        say(options_.files.ku + ": read again, " + std::to_string(services()) + " services");
     }
 
     /// Only whether the node is to be deleted; everything else of it stays as it was at the start.
     void look_at_node() {
-        if (options_.node.empty()) return;
+        if (options_.files.node.empty()) return;
         try {
-            operations_.set_node_eligible(examples::is_eligible_node(options_.node));
+            operations_.set_node_eligible(examples::is_eligible_node(options_.files.node));
         } catch (examples::file_error const& wrong) {
             say(std::string{"--node "} + wrong.what());
         }
@@ -175,16 +175,8 @@ class program {
 } // namespace
 
 int main(int argc, char** argv) {
-    try {
-        auto options = examples::read_options(argc, argv, std::cout);
-        if (!options) return all_well;
-        program{std::move(*options)}.run();
-        return all_well;
-    } catch (startup_error const& wrong) {
-        say(wrong.what());
-        return bad_usage;
-    } catch (std::exception const& wrong) {
-        say(wrong.what());
-        return failed;
-    }
+    return examples::run_program("tap_forwarder", [&] {
+        if (auto options = examples::read_options(argc, argv, std::cout)) program{std::move(*options)}.run();
+        return examples::success;
+    });
 }

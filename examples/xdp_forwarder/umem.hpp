@@ -1,5 +1,7 @@
 #pragma once
 
+#include "support/startup_error.hpp"
+
 #include "kubeproxy/wire/bytes.hpp"
 
 #include <sys/mman.h>
@@ -9,20 +11,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
-#include <stdexcept>
+#include <string>
 #include <system_error>
 #include <vector>
 
 /// Memory that the program shares with the kernel (Linux, Documentation/networking/af_xdp.rst).
 namespace examples::xdp {
 
-/// What an option names cannot be had: one line with the cause.
-class setup_error : public std::runtime_error {
+/// An interface, a socket or an eBPF object is unavailable.
+class setup_error : public startup_error {
   public:
-    using std::runtime_error::runtime_error;
+    using startup_error::startup_error;
     /// \param number a positive errno
     setup_error(std::string const& what, int number)
-        : std::runtime_error{what + ": " + std::generic_category().message(number)} {}
+        : startup_error{what + ": " + std::generic_category().message(number)} {}
 };
 
 /// Frames of one size, and which of them nobody holds: neither the kernel nor a packet of ours.

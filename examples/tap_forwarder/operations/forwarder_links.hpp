@@ -1,17 +1,17 @@
 #pragma once
 
 #include "kubeproxy/wire/address_text.hpp"
+#include "support/command_line.hpp"
+#include "support/startup_error.hpp"
 #include "tap_forwarder/link/router_link.hpp"
 #include "tap_forwarder/link/tap_device.hpp"
 #include "tap_forwarder/router/router.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,12 +20,6 @@
 
 /// From what the command line says of links and routes to links, routes and devices.
 namespace examples {
-
-/// The program cannot begin: one line that names the option and the cause.
-class startup_error : public std::runtime_error {
-  public:
-    using std::runtime_error::runtime_error;
-};
 
 /// An address of ours, and the length of its link's prefix.
 struct interface_address {
@@ -51,24 +45,17 @@ struct route_option {
 
 namespace detail {
 
-[[nodiscard]] inline std::optional<std::size_t> read_number(std::string_view text) noexcept {
-    std::size_t value = 0;
-    auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-    return value;
-}
-
 [[nodiscard]] inline std::optional<interface_address> read_interface_address(std::string_view text) noexcept {
     auto const slash = text.find('/');
     if (slash == std::string_view::npos) return std::nullopt;
     auto const address = kubeproxy::parse_address(text.substr(0, slash));
-    auto const length = read_number(text.substr(slash + 1));
+    auto const length = read_number<std::size_t>(text.substr(slash + 1));
     if (!address || !length || *length > (address->index() == 0 ? 32u : 128u)) return std::nullopt;
     return interface_address{*address, static_cast<unsigned>(*length)};
 }
 
 [[nodiscard]] inline std::size_t read_mtu(std::string const& option, std::string_view text) {
-    auto const mtu = read_number(text);
+    auto const mtu = read_number<std::size_t>(text);
     if (!mtu || *mtu < router_link::least_mtu || *mtu > router_link::most_mtu)
         throw startup_error{option + ": an MTU is " + std::to_string(router_link::least_mtu) + " to " +
                             std::to_string(router_link::most_mtu)};

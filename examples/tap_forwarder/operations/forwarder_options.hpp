@@ -1,13 +1,16 @@
 #pragma once
 
+#include "support/command_line.hpp"
+#include "support/configuration.hpp"
+#include "support/startup_error.hpp"
 #include "tap_forwarder/operations/forwarder.hpp"
 
 #include <boost/program_options.hpp>
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -16,12 +19,10 @@ namespace examples {
 /// Everything that the command line of tap_forwarder says.
 struct forwarder_options {
     forwarder_settings forwarder;
-    std::string config;                  ///< ku file; empty: none
-    std::string node;                    ///< Node object; empty: none
-    std::vector<std::string> kubernetes; ///< files, FIFOs, `-`
-    std::string control;                 ///< path of a socket; empty: none
-    std::string metrics;                 ///< ADDRESS:PORT; empty: none
-    std::string restore;                 ///< file of flows; empty: none
+    configuration_files files; ///< `kubernetes` may name FIFOs and `-`
+    std::string control;       ///< path of a socket; empty if there is none
+    std::string metrics;       ///< ADDRESS:PORT; empty if nothing is served
+    std::string restore;       ///< file of flows; empty if there is none
 };
 
 namespace detail {
@@ -35,7 +36,8 @@ inline constexpr char const* forwarder_usage =
     "                  --config services.ku\n\n"
     "A device that is not there is created, and removed at the end; one that is there is attached to. Devices\n"
     "may be moved into network namespaces meanwhile, or made there: NAME@NETNS.\n\n"
-    "SIGHUP reads the --config file again; SIGINT and SIGTERM end the program.\n\nOptions";
+    "SIGHUP reads the --config file again, and looks in the --node file whether the node is to be deleted. SIGINT\n"
+    "and SIGTERM end the program.\n\nOptions";
 
 [[nodiscard]] inline boost::program_options::options_description described_options() {
     namespace options = boost::program_options;
@@ -45,16 +47,14 @@ inline constexpr char const* forwarder_usage =
     add("tap", options::value<texts>()->value_name("NAME,..."), "a link, as above; may be given again");
     add("route", options::value<texts>()->value_name("PREFIX@GATEWAY"),
         "a route through a gateway next to us; 0.0.0.0/0 and ::/0 are default routes; may be given again");
-    add("config", options::value<std::string>()->value_name("FILE.ku"), "services and pods in the ku language");
-    add("kubernetes", options::value<texts>()->value_name("FILE|FIFO|-"),
-        "Services and EndpointSlices as kubectl get -o json prints them, or kubectl get --watch "
-        "--output-watch-events -o json writes them; a FIFO or - is followed; may be given again. The end of a stream "
-        "keeps its objects. A FIFO's next writer lists all there are anew: what the FIFO had named and the list does "
-        "not name goes five seconds after the last ADDED event before any other, or with a bookmark that ends the "
-        "list; not if some of the text was no JSON");
-    add("node", options::value<std::string>()->value_name("FILE.json"),
-        "which node this is: its name, zone, addresses, podCIDRs, ...; SIGHUP looks again whether the node is to be "
-        "deleted");
+    add_configuration_options(
+        all, {.value_name = "FILE|FIFO|-",
+              .description =
+                  "Services and EndpointSlices as kubectl get -o json prints them, or kubectl get --watch "
+                  "--output-watch-events -o json writes them; a FIFO or - is followed; may be given again. The end of "
+                  "a stream keeps its objects. A FIFO's next writer lists all there are anew: what the FIFO had named "
+                  "and the list does not name goes five seconds after the last ADDED event before any other, or with a "
+                  "bookmark that ends the list; not if some of the text was no JSON"});
     add("reverse-path", options::value<std::string>()->value_name("strict|loose|off"),
         "drop packets that cannot have come from their source (RFC 3704): unless a route back to it leaves by the link "
         "they came in by (strict, the default), or unless there is any (loose)");
@@ -72,91 +72,52 @@ inline constexpr char const* forwarder_usage =
         "one and gets what programs there send, and a bulk stream keeps its thread");
     add("busy-poll", options::value<std::string>()->value_name("MICROSECONDS"),
         "how long a data thread looks again before it sleeps; more costs CPU time, and saves latency (default 0)");
-    add("flows", options::value<std::string>()->value_name("N"),
-        "room for N connections of IPv4 and N of IPv6 (default 1048576)");
+    add_flows_option(all);
     add("mtu", options::value<std::string>()->value_name("N"), "of links that do not say their own (default 1500)");
     add("capture", options::value<std::string>()->value_name("FILE.pcap"), "write every frame, in and out");
     add("help", "print this text");
     return all;
 }
 
-/// \throws startup_error
-[[nodiscard]] inline boost::program_options::variables_map
-parse_options(int argc, char const* const* argv, boost::program_options::options_description const& all) {
-    namespace options = boost::program_options;
-    using namespace options::command_line_style;
-    options::variables_map found;
-    try {
-        options::command_line_parser parser{argc, argv};
-        options::store(parser.options(all).positional({}).style(unix_style & ~allow_guessing).run(), found);
-    } catch (options::error const& wrong) {
-        throw startup_error{wrong.what()};
-    }
-    return found;
-}
-
-template <class T>
-[[nodiscard]] T option_or(boost::program_options::variables_map const& found, std::string const& name, T otherwise) {
-    return found.contains(name) ? found[name].as<T>() : otherwise;
-}
-
-/// Read by ourselves, because program_options takes -1 for the largest number.
-[[nodiscard]] inline std::size_t number_between(boost::program_options::variables_map const& found,
-                                                std::string const& name, std::size_t otherwise, std::size_t least,
-                                                std::size_t most) {
-    if (!found.contains(name)) return otherwise;
-    auto const& text = found[name].as<std::string>();
-    auto const value = read_number(text);
-    if (!value || *value < least || *value > most)
-        throw startup_error{"--" + name + ' ' + text + ": a number from " + std::to_string(least) + " to " +
-                            std::to_string(most) + " is wanted"};
-    return *value;
-}
-
-[[nodiscard]] inline reverse_path reverse_path_of(boost::program_options::variables_map const& found) {
-    auto const text = option_or<std::string>(found, "reverse-path", "strict");
+[[nodiscard]] inline reverse_path reverse_path_of(command_line const& given) {
+    auto const text = given.value_or<std::string>("reverse-path", "strict");
     auto const mode = read_reverse_path(text);
     if (!mode) throw startup_error{"--reverse-path " + text + ": strict, loose or off is wanted"};
     return *mode;
 }
 
-[[nodiscard]] inline forwarder_settings settings_of(boost::program_options::variables_map const& found) {
-    using texts = std::vector<std::string>;
-    constexpr std::size_t least_flows = 64, most_flows = 1u << 29;
+[[nodiscard]] inline forwarder_settings settings_of(command_line const& given) {
     forwarder_settings s;
-    for (auto const& text : option_or<texts>(found, "tap", {})) s.taps.push_back(read_tap_option(text));
+    for (auto const& text : given.texts("tap")) s.taps.push_back(read_tap_option(text));
     if (s.taps.empty()) throw startup_error{"--tap is missing: there is nothing to forward between"};
-    for (auto const& text : option_or<texts>(found, "route", {})) s.routes.push_back(read_route_option(text));
-    s.workers = number_between(found, "workers", 1, 1, forwarder::most_workers);
-    s.flows = static_cast<std::uint32_t>(number_between(found, "flows", 1u << 20, least_flows, most_flows));
-    s.mtu = number_between(found, "mtu", router_link::default_mtu, router_link::least_mtu, router_link::most_mtu);
-    s.busy_poll = std::chrono::microseconds{number_between(found, "busy-poll", 0, 0, 1'000'000)};
-    s.sources = reverse_path_of(found);
-    s.track_direct = found.contains("track-direct");
-    if (found.contains("answer-services")) s.answer_for = proxied_addresses::services;
-    s.capture = option_or<std::string>(found, "capture", {});
+    for (auto const& text : given.texts("route")) s.routes.push_back(read_route_option(text));
+    s.workers = given.number<std::size_t>("workers", 1, 1, forwarder::most_workers);
+    s.flows = given.flows();
+    s.mtu = given.number("mtu", router_link::default_mtu, router_link::least_mtu, router_link::most_mtu);
+    s.busy_poll = std::chrono::microseconds{given.number("busy-poll", 0u, 0u, 1'000'000u)};
+    s.sources = reverse_path_of(given);
+    s.track_direct = given.has("track-direct");
+    if (given.has("answer-services")) s.answer_for = proxied_addresses::services;
+    s.capture = given.text("capture");
     return s;
 }
 
 } // namespace detail
 
-/// What the command line says; none: it asks for help, which was printed. \throws startup_error
+/// The options of the command line; none if it asks for help, which is then printed. \throws startup_error
 [[nodiscard]] inline std::optional<forwarder_options> read_options(int argc, char const* const* argv,
                                                                    std::ostream& help) {
     auto const all = detail::described_options();
-    auto const found = detail::parse_options(argc, argv, all);
-    if (found.contains("help")) {
+    command_line const given{argc, argv, all};
+    if (given.has("help")) {
         help << all;
         return std::nullopt;
     }
-    auto const text = [&](char const* name) { return detail::option_or<std::string>(found, name, {}); };
-    return forwarder_options{.forwarder = detail::settings_of(found),
-                             .config = text("config"),
-                             .node = text("node"),
-                             .kubernetes = detail::option_or<std::vector<std::string>>(found, "kubernetes", {}),
-                             .control = text("control"),
-                             .metrics = text("metrics"),
-                             .restore = text("restore")};
+    return forwarder_options{.forwarder = detail::settings_of(given),
+                             .files = given.files(),
+                             .control = given.text("control"),
+                             .metrics = given.text("metrics"),
+                             .restore = given.text("restore")};
 }
 
 } // namespace examples

@@ -53,7 +53,7 @@ struct configuration_notes {
         std::string const text{std::istreambuf_iterator<char>{input}, {}};
         auto result = control.apply(text);
         if (!result.ok()) throw file_error{files.ku + ':' + std::to_string(result.error->line), result.error->reason};
-        notes.rejects = std::move(result.text);
+        notes.answers = std::move(result.text);
     }
     if (!files.kubernetes.empty()) notes.refused = load_objects(control, files.kubernetes);
     return notes;

@@ -134,7 +134,7 @@ class path_bed {
     }
     [[nodiscard]] Table make_table(flow_table_size size) {
         if constexpr (Table::sharing_type::is_shared)
-            return Table{size, secret{1}, services_.quiescence()};
+            return Table{size, secret{1}, services_};
         else
             return Table{size, secret{1}};
     }

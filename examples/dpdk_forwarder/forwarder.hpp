@@ -91,7 +91,7 @@ class forwarder {
                                                                              {.seed = examples::ring_seed_of(s.seed),
                                                                               .hooks = hooks()}},
           notes_{examples::configure(control_, s.config)}, flows_{examples::table_size(control_.configuration().node()),
-                                                                  examples::secret_of(s.seed), services_.quiescence()},
+                                                                  examples::secret_of(s.seed), services_},
           clients_{kubeproxy::proxy_settings{}.affinity_clients, flows_.key()}, place_{services_} {
         ports_.map_returns(control_.configuration().node().interfaces);
         packet_clock clock;

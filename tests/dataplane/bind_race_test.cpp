@@ -18,7 +18,7 @@ TEST(bind_race, a_flow_that_another_worker_enters_meanwhile_is_followed) {
     using table_type = basic_flow_table<interrupted_workers, standard_memory>;
     using proxy_type = proxy<test_packet, table_type>;
     service_source services;
-    table_type flows{{4096, 64}, secret{1}, services.quiescence()};
+    table_type flows{{4096, 64}, secret{1}, services};
     proxy_type::affinity_type clients{64, secret{1}};
     controller control{services};
     ASSERT_TRUE(control.apply("ku vip 90.0.0.1 port 80 target_port 8080\nku pod 90.0.0.1 10.0.0.1\n").ok());

@@ -206,7 +206,7 @@ class router_bench {
     std::vector<router_link> links_;
     routing_tables routes_;
     kubeproxy::service_source services_;
-    kubeproxy::shared_flow_table flows_{{1024, 1024}, kubeproxy::secret{1}, services_.quiescence()};
+    kubeproxy::shared_flow_table flows_{{1024, 1024}, kubeproxy::secret{1}, services_};
     kubeproxy::shared_affinity_table clients_{64, kubeproxy::secret{1}};
     kubeproxy::controller control_{services_};
     played_devices devices_;

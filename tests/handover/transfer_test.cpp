@@ -164,7 +164,7 @@ TEST_P(flow_transfer, orphans_wait_for_their_service) {
     auto images = images_of(before.flows(), *before.control().current(), at(0s));
     after.control().publish();
     std::vector<flow_image> orphans;
-    EXPECT_EQ(restore_flows(after.flows(), images, *after.control().current(), at(0s), nullptr, &orphans).orphaned, 1u);
+    EXPECT_EQ(restore_flows(after.flows(), images, *after.control().current(), at(0s), &orphans).orphaned, 1u);
     ASSERT_EQ(orphans, images.flows);
     images.flows.swap(orphans);
     after.configure(ku_of(t));
@@ -227,7 +227,7 @@ TEST(flow_transfer_shared, goes_on_beside_workers) {
     auto const& t = all[0];
     repeat_until_overlapped(2, 20, [&](overlap_meter& meter) {
         service_source services;
-        shared_flow_table flows{{4096, 64}, secret{1}, services.quiescence()};
+        shared_flow_table flows{{4096, 64}, secret{1}, services};
         shared_affinity_table clients{64, secret{1}};
         controller control{services};
         ASSERT_TRUE(control.apply(ku_of(t)).ok());
@@ -243,7 +243,7 @@ TEST(flow_transfer_shared, goes_on_beside_workers) {
                 if (which == 0)
                     for (int walk = 0; walk < 20; ++walk) {
                         meter.step(0);
-                        images = images_of(flows, *control.current(), at(0s), &services.quiescence());
+                        images = images_of(flows, *control.current(), at(0s));
                     }
                 else
                     for (unsigned port = 2001; port <= 3000; ++port) {
@@ -253,9 +253,8 @@ TEST(flow_transfer_shared, goes_on_beside_workers) {
             });
         }
         EXPECT_GE(images.flows.size(), 2000u);
-        shared_flow_table other{{4096, 64}, secret{1}, services.quiescence()};
-        EXPECT_EQ(restore_flows(other, images, *control.current(), at(0s), &services.quiescence()).restored,
-                  images.flows.size());
+        shared_flow_table other{{4096, 64}, secret{1}, services};
+        EXPECT_EQ(restore_flows(other, images, *control.current(), at(0s)).restored, images.flows.size());
         EXPECT_EQ(other.counters().flows(), images.flows.size());
     });
 }

@@ -82,7 +82,7 @@ class threads : public testing::Test {
     }
 
     service_source services_;
-    shared_flow_table flows_{{4096, 64}, secret{1}, services_.quiescence()};
+    shared_flow_table flows_{{4096, 64}, secret{1}, services_};
     shared_affinity_table clients_{1024, secret{1}};
     controller control_{services_};
     std::array<std::atomic<unsigned>, pods> changes_{}; ///< odd: the pod is gone

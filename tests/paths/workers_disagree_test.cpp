@@ -99,7 +99,7 @@ class workers_disagree : public testing::TestWithParam<service_case> {
     }
 
     service_source services_;
-    shared_flow_table flows_{{64, 64}, secret{1}, services_.quiescence()};
+    shared_flow_table flows_{{64, 64}, secret{1}, services_};
     shared_affinity_table clients_{64, secret{1}};
     controller control_{services_};
     worker early_{flows_, clients_, services_, {.share = {0, 2}}};

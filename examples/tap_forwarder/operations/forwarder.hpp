@@ -46,9 +46,7 @@ class forwarder {
     explicit forwarder(forwarder_settings const& settings)
         : links_{make_links(settings.taps, settings.mtu)}, routes_{make_routes(links_, settings.routes)},
           devices_{open_devices(settings.taps, settings.workers, settings.mtu, choice_for(settings.workers))},
-          key_{kubeproxy::secret::from_system()}, flows_{{settings.flows, settings.flows},
-                                                         key_,
-                                                         services_.quiescence()},
+          key_{kubeproxy::secret::from_system()}, flows_{{settings.flows, settings.flows}, key_, services_},
           clients_{affinity_clients, key_}, control_{services_, {.hooks = hooks()}}, place_{services_} {
         if (!settings.capture.empty()) capture_ = open_capture(settings.capture);
         make_workers(settings);
@@ -179,7 +177,7 @@ class forwarder {
     [[nodiscard]] std::vector<kubeproxy::counter_view> counter_views();
     [[nodiscard]] std::string save_flows(std::string const& file) {
         if (control_.current() == nullptr) throw kubeproxy::ku_error{"there are no services yet"};
-        auto const images = images_of(flows_, *control_.current(), flow_now(), &services_.quiescence());
+        auto const images = images_of(flows_, *control_.current(), flow_now());
         write_whole_file(file, flow_file_of(images));
         return "saved " + std::to_string(images.flows.size()) + " flows to " + file + '\n';
     }

@@ -97,9 +97,7 @@ class forwarder_operations {
         auto const* services = forwarder_->control().current();
         std::vector<kubeproxy::flow_image> left;
         kubeproxy::restore_counts counts;
-        if (services != nullptr)
-            counts = restore_flows(forwarder_->flows(), orphans_, *services, restored_at_,
-                                   &forwarder_->services().quiescence(), &left);
+        if (services != nullptr) counts = restore_flows(forwarder_->flows(), orphans_, *services, restored_at_, &left);
         if (forwarder_->flow_now().since(restored_at_) > longest_wait) left.clear();
         orphans_.flows = std::move(left);
         return counts;

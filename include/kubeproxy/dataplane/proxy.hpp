@@ -3,6 +3,7 @@
 #include "kubeproxy/dataplane/bind.hpp"
 #include "kubeproxy/dataplane/burst.hpp"
 #include "kubeproxy/dataplane/fragments.hpp"
+#include "kubeproxy/dataplane/host_contract.hpp"
 #include "kubeproxy/dataplane/locate.hpp"
 #include "kubeproxy/dataplane/parse.hpp"
 #include "kubeproxy/dataplane/preselect.hpp"
@@ -82,7 +83,7 @@ class proxy {
     /// \param clients shared by all workers, as the flows are
     proxy(Table& flows, affinity_type& clients, service_source& services, proxy_settings const& settings = {},
           OwnStage own = {})
-        : flows_{&flows}, services_{services}, probe_{flows, settings.share},
+        : flows_{&detail::in_domain_of(flows, services)}, services_{services}, probe_{flows, settings.share},
           cut_size_{detail::cut_size(settings.translation)}, sweep_per_burst_{settings.sweep_per_burst},
           path_{parse_stage<P>{},
                 fragment_stage<P, burst_size>{burst_, flows.key().derive(secret_use::fragments), settings.fragments},

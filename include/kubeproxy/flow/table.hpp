@@ -45,15 +45,19 @@ class basic_flow_table {
 
     /// \param key keeps clients from choosing packets whose flows fall into one place
     basic_flow_table(flow_table_size size, secret const& key) requires(!Sharing::is_shared)
-        : key_{key}, flows_{size.narrow, size.wide, key.derive(secret_use::flow_table), nullptr},
-          tags_{std::size_t{size.narrow} + size.wide} {}
-    /// \pre domain outlives the table
+        : basic_flow_table{size, key, nullptr} {}
+    /// \param services the service_source of the workers, whose quiescent domain is theirs. It outlives the table.
+    template <has_quiescence Source>
+    basic_flow_table(flow_table_size size, secret const& key, Source& services) requires(Sharing::is_shared)
+        : basic_flow_table{size, key, &services.quiescence()} {}
+    /// \param domain the one that the workers enter. It outlives the table.
     basic_flow_table(flow_table_size size, secret const& key, quiescent_domain& domain) requires(Sharing::is_shared)
-        : key_{key}, flows_{size.narrow, size.wide, key.derive(secret_use::flow_table), &domain},
-          tags_{std::size_t{size.narrow} + size.wide} {}
+        : basic_flow_table{size, key, &domain} {}
 
     /// The secret that the table was made with; proxies derive theirs from it.
     [[nodiscard]] secret const& key() const noexcept { return key_; }
+    /// Which domain the workers enter; null where one worker has the table for itself.
+    [[nodiscard]] quiescent_domain* quiescence() const noexcept { return domain_; }
 
     template <ip_version V>
     [[nodiscard]] std::uint64_t hash(tuple<V> const& t) const noexcept {
@@ -215,6 +219,10 @@ class basic_flow_table {
   private:
     using records_type = typename directory_type::records_type;
 
+    basic_flow_table(flow_table_size size, secret const& key, quiescent_domain* domain)
+        : key_{key}, flows_{size.narrow, size.wide, key.derive(secret_use::flow_table), domain},
+          tags_{std::size_t{size.narrow} + size.wide}, domain_{domain} {}
+
     /// How often an insertion frees a record, or the reply's tuple, before it gives up. One worker needs it once.
     /// Where workers share, an attempt is lost only if another worker's insertion takes what was freed, or another
     /// worker ends or uses the flow that was to be evicted, within some hundred nanoseconds: even if that happened
@@ -236,6 +244,7 @@ class basic_flow_table {
     directory_type flows_;
     flow_reaper<Sharing, directory_type> reaper_;
     sctp_tag_store<Sharing> tags_;
+    quiescent_domain* domain_;
 };
 
 /// For one worker.

@@ -160,12 +160,10 @@ class flow_restorer {
 } // namespace detail
 
 /// All flows whose backend still is the one that they were given; those of removed ones could
-/// not be found again by a service and its endpoints, so they are only counted. Workers may go on meanwhile: each flow
-/// is told as it is at one moment. \param services what the caller published last \param domain of a table that workers
-/// share, else null
+/// not be found again by a service and its endpoints, so they are only counted. Workers of a shared table may
+/// go on meanwhile: each flow is told as it is at one moment. \param services what the caller published last
 template <class Table>
-[[nodiscard]] flow_images images_of(Table const& flows, snapshot const& services, flow_time now,
-                                    quiescent_domain* domain = nullptr) {
+[[nodiscard]] flow_images images_of(Table const& flows, snapshot const& services, flow_time now) {
     flow_images images;
     std::vector<std::uint32_t> names(services.services.size(), no_service); // of what is in images.services
     auto const take = [&](flow_ref ref) {
@@ -195,23 +193,23 @@ template <class Table>
         if (f.state != flow_state::none) images.flows.push_back(f); // none: it has just ended
     };
     for (std::size_t at = 0; at < flows.positions();) {
-        detail::control_visit const inside{domain};
+        detail::control_visit const inside{flows.quiescence()};
         at = flows.for_each(at, detail::flows_per_step, take);
     }
     return images;
 }
 
-/// Enters the flows of another table, so that nobody else gets their source ports. What is in the table stays.
+/// Enters the flows of another table, so that nobody else gets their source ports. What is in the table stays. Workers
+/// of a shared table may go on meanwhile.
 /// \param services what the caller published last
 /// \param now of which the images' silences are told
-/// \param domain of a table that workers share, else null
 /// \param orphans gets those that found no service or backend, for services that are known later; or null
 template <class Table>
 restore_counts restore_flows(Table& flows, flow_images const& images, snapshot const& services, flow_time now,
-                             quiescent_domain* domain = nullptr, std::vector<flow_image>* orphans = nullptr) {
+                             std::vector<flow_image>* orphans = nullptr) {
     detail::flow_restorer<Table> restore{flows, services, now, orphans};
     for (std::span<flow_image const> left{images.flows}; !left.empty();) {
-        detail::control_visit const inside{domain};
+        detail::control_visit const inside{flows.quiescence()};
         auto const step = left.first(std::min(left.size(), detail::flows_per_step));
         for (auto const& f : step) restore(f, images.services[f.service]);
         left = left.subspan(step.size());

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -102,6 +103,12 @@ class quiescent_domain {
     std::atomic<epoch> epoch_{1};
     std::atomic<std::size_t> attached_{0};
     std::array<slot, max_workers> slots_{};
+};
+
+/// What knows the domain of its workers: a service_source.
+template <class T>
+concept has_quiescence = requires(T& source) {
+    { source.quiescence() } -> std::same_as<quiescent_domain&>;
 };
 
 } // namespace v0_2

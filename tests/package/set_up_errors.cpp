@@ -1,0 +1,20 @@
+// Set-up that fails in a program without exceptions: the text of the error is on stderr, and the program ends. The
+// argument says which mistake to make.
+
+#include <kubeproxy/kubeproxy.hpp>
+
+#include <cstdlib>
+#include <exception>
+#include <string_view>
+
+int main(int count, char** arguments) {
+    using namespace kubeproxy;
+    std::set_terminate([] { std::_Exit(3); });
+    std::string_view const mistake = count == 2 ? arguments[1] : "";
+    service_source services, other;
+    if (mistake == "other_domain") {
+        shared_flow_table flows{{.narrow = 64, .wide = 64}, secret{1}, other};
+        proxy<span_packet, shared_flow_table> const proxy{flows, services};
+    }
+    return 0;
+}

@@ -111,13 +111,7 @@ class forwarder {
     /// Calls f() while no flow record that it finds is reused.
     template <class F>
     auto inside(F&& f) {
-        struct visit {
-            kubeproxy::service_reader& place;
-            explicit visit(kubeproxy::service_reader& p) : place{p} { static_cast<void>(place.enter()); }
-            visit(visit const&) = delete;
-            visit& operator=(visit const&) = delete;
-            ~visit() { place.leave(); }
-        } const now_inside{place_};
+        kubeproxy::read_side_section const section{place_};
         return f();
     }
     void flush_capture() {

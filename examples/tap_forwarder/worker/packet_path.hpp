@@ -47,10 +47,8 @@ class service_addresses {
         using version =
             std::conditional_t<std::same_as<Address, kubeproxy::ipv4::address>, kubeproxy::ipv4, kubeproxy::ipv6>;
         if (which_ == proxied_addresses::none) return false;
-        auto const* services = reader_.enter();
-        bool const covers = services != nullptr && services->template frontends<version>().covers(address);
-        reader_.leave();
-        return covers;
+        kubeproxy::read_side_section const section{reader_};
+        return section.services() != nullptr && section.services()->template frontends<version>().covers(address);
     }
 
   private:

@@ -174,10 +174,9 @@ class worker {
     void tick(std::chrono::nanoseconds time) {
         next_tick_ = time + tick_time;
         path_.tick(time);
-        static_cast<void>(reader_.enter());
+        kubeproxy::read_side_section const section{reader_};
         auto const milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(time);
         static_cast<void>(flows_->sweep(sweep, kubeproxy::flow_time{milliseconds}));
-        reader_.leave();
     }
 
     void sleep() {

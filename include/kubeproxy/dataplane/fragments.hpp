@@ -62,9 +62,9 @@ class fragment_stage {
         return seen<P, V>{detail::storage_of(f)};
     }
 
-    /// Calls sink(bytes, first) for every fragment that may go on after its first one.
+    /// Calls sink(bytes, first) for every fragment that may go on after its first one. If it throws, the others stay.
     template <ip_version V, class Sink>
-    void release(Sink&& sink) noexcept {
+    void release(Sink&& sink) {
         auto& due = std::get<due_fragments<P, V, Burst>>(due_);
         auto const count = std::exchange(due.count, 0);
         for (std::size_t i = 0; i < count; ++i) {
@@ -75,6 +75,13 @@ class fragment_stage {
                 memory.messages.note_first(one.key, one.message, burst_->now);
             memory.early.release(one.key, [&](mutable_byte_span held) { sink(held, *one.first); });
         }
+    }
+
+    /// Lets none of the early fragments go on with the burst that is over; they wait for another first one, or for
+    /// expire().
+    void forget_due() noexcept {
+        std::get<0>(due_).count = 0;
+        std::get<1>(due_).count = 0;
     }
 
     /// Forgets some early fragments whose first one did not come in time, and says how many.

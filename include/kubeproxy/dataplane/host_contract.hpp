@@ -22,6 +22,23 @@ template <class Table>
     return flows;
 }
 
+/// Calls f() at the end of a scope that done() has not been called in: when an exception ends it.
+template <class F>
+class unless_done {
+  public:
+    explicit unless_done(F f) noexcept : f_{f} {}
+    unless_done(unless_done const&) = delete;
+    unless_done& operator=(unless_done const&) = delete;
+    ~unless_done() {
+        if (!is_done_) f_();
+    }
+    void done() noexcept { is_done_ = true; }
+
+  private:
+    F f_;
+    bool is_done_ = false;
+};
+
 } // namespace detail
 } // namespace v0_2
 } // namespace kubeproxy

@@ -109,19 +109,15 @@ class proxy {
     /// given to `settle` once, with its own outcome. `like` may have been settled before: a host that gives buffers
     /// back at once keeps what `spare` needs of them until process() returns. \param now of the host's clock, from any
     /// start; it should not go back
+    ///
+    /// A callback may throw. The exception leaves process(), and the proxy works on with the next call. What was not
+    /// settled by then is the host's to clean up: the rest of `packets`, and buffers from `spare`. A packet is counted
+    /// just before `settle` gets it, so counters say what the host was told, no more.
     template <std::invocable<P&, outcome const&> Settle, spare_source<P> Spare = no_spares>
     void process(std::span<P> packets, std::chrono::nanoseconds now, Settle&& settle, Spare&& spare = {}) {
-        bool const can_spare = !std::same_as<std::remove_cvref_t<Spare>, no_spares>;
         while (!packets.empty()) {
             auto const burst = packets.first(std::min(packets.size(), burst_size));
-            burst_ = context_of(services_.enter(), now, can_spare);
-            outcomes_ = nothing_yet;
-            path_.run(burst.size(), [&](std::size_t i) { return frame_of(burst[i], i); });
-            finish(burst, settle, spare);
-            release_fragments<ipv4>(settle, spare);
-            release_fragments<ipv6>(settle, spare);
-            tidy();
-            services_.leave();
+            process_burst(burst, now, settle, spare);
             packets = packets.subspan(burst.size());
         }
     }
@@ -135,8 +131,8 @@ class proxy {
     void tick(std::chrono::nanoseconds now, Settle&& settle, Make&& make) {
         flow_time const at{std::chrono::duration_cast<std::chrono::milliseconds>(now)};
         auto const emit = [&](P& packet) { settle(packet, outcome{.what = verdict::forward()}); };
-        if (auto const* services = services_.enter(); services != nullptr) probe_.step(*services, at, make, emit);
-        services_.leave();
+        read_side_section const section{services_};
+        if (section.services() != nullptr) probe_.step(*section.services(), at, make, emit);
     }
 
     [[nodiscard]] verdict_counters const& verdicts() const noexcept { return verdicts_; }
@@ -166,8 +162,29 @@ class proxy {
     }
 
     template <class Settle, class Spare>
+    void process_burst(std::span<P> burst, std::chrono::nanoseconds now, Settle& settle, Spare& spare) {
+        constexpr bool can_spare = !std::same_as<std::remove_cvref_t<Spare>, no_spares>;
+        read_side_section const section{services_};
+        detail::unless_done forget{[this]() noexcept { path_.template stage<1>().forget_due(); }};
+        burst_ = context_of(section.services(), now, can_spare);
+        outcomes_ = nothing_yet;
+        path_.run(burst.size(), [&](std::size_t i) { return frame_of(burst[i], i); });
+        finish(burst, settle, spare);
+        release_fragments<ipv4>(settle, spare);
+        release_fragments<ipv6>(settle, spare);
+        forget.done();
+        tidy();
+    }
+
+    /// Nearly all packets are forwarded. They are counted at once: when all are settled, or a callback throws.
+    struct forwarded_count {
+        verdict_counters& total;
+        std::size_t packets = 0, bytes = 0;
+        ~forwarded_count() { total.count(verdict::forward(), packets, bytes); }
+    };
+    template <class Settle, class Spare>
     void finish(std::span<P> burst, Settle& settle, Spare& spare) {
-        std::size_t forwarded = 0, bytes_forwarded = 0; // nearly all: counted at once
+        forwarded_count forwarded{verdicts_};
         for (std::size_t i = 0; i < burst.size(); ++i) {
             auto const& o = outcomes_[i];
             if (o.what != verdict::forward() || o.is_oversized) {
@@ -176,11 +193,10 @@ class proxy {
             }
             std::size_t const bytes = mutable_byte_span{burst[i].bytes()}.size();
             count_traffic(o, bytes);
-            ++forwarded;
-            bytes_forwarded += bytes;
+            ++forwarded.packets;
+            forwarded.bytes += bytes;
             settle(burst[i], o);
         }
-        verdicts_.count(verdict::forward(), forwarded, bytes_forwarded);
     }
     template <class Settle, class Spare>
     void finish(P& packet, outcome o, Settle& settle, Spare& spare) {

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 namespace kubeproxy {
@@ -76,12 +77,15 @@ class fragment_store {
     }
 
     /// Hands every held part of the message to `sink`, in order of offset, and forgets it. The bytes are the sink's
-    /// to change; they are valid while it runs, and it must not use the store. Returns how many there were.
+    /// to change; they are valid while it runs, and it must not use the store. Returns how many there were. If the sink
+    /// throws, the store keeps the parts that it did not get.
     template <std::invocable<mutable_byte_span> Sink>
-    std::size_t release(fragment_key<V> const& key, Sink&& sink) noexcept {
-        auto const count = take(key, sink);
-        counters_.released += count;
-        return count;
+    std::size_t release(fragment_key<V> const& key,
+                        Sink&& sink) noexcept(std::is_nothrow_invocable_v<Sink&, mutable_byte_span>) {
+        return take(key, [&](mutable_byte_span part) {
+            ++counters_.released;
+            sink(part);
+        });
     }
 
     /// Drops the messages held too long, oldest first, until `limit` fragments are reached: less than
@@ -148,8 +152,8 @@ class fragment_store {
         copy_bytes(bytes_of(i), later.bytes);
     }
 
-    /// By value: the key may stand in a slot that is freed here.
-    std::size_t take(fragment_key<V> key, auto&& sink) noexcept {
+    /// By value: the key may stand in a slot that is freed here. A slot is free before the sink gets its bytes.
+    std::size_t take(fragment_key<V> key, auto&& sink) {
         std::size_t count = 0;
         for (auto* link = &head_of(key); *link != none;) {
             auto const i = *link;
@@ -158,11 +162,11 @@ class fragment_store {
                 continue;
             }
             *link = slots_[i].next;
-            sink(bytes_of(i));
             forget_age(i);
             push_free(i);
             --size_;
             ++count;
+            sink(bytes_of(i));
         }
         return count;
     }

@@ -117,5 +117,22 @@ class service_reader {
     worker_traffic* traffic_ = nullptr;
 };
 
+/// From enter() to leave() as a scope, so that an exception leaves, too. For a burst, or for a walk over a shared flow
+/// table by another thread than a worker's.
+class read_side_section {
+  public:
+    explicit read_side_section(service_reader& reader) noexcept : reader_{&reader}, services_{reader.enter()} {}
+    read_side_section(read_side_section const&) = delete;
+    read_side_section& operator=(read_side_section const&) = delete;
+    ~read_side_section() { reader_->leave(); }
+
+    /// Null: there are none yet.
+    [[nodiscard]] snapshot const* services() const noexcept { return services_; }
+
+  private:
+    service_reader* reader_;
+    snapshot const* services_;
+};
+
 } // namespace v0_2
 } // namespace kubeproxy

@@ -128,7 +128,7 @@ inline void model::go_on(subject const& s, comparison& seen) {
     bool const is_reset = is_gone && s.key.protocol == 6 && settings_.resets_removed;
     auto const seeks_another = [&] {
         if (s.key.protocol != 6) return true;
-        return what == event::syn && (is_reset || found.what->tcp.is_asked());
+        return what == event::syn && found.from == side::client && (is_reset || found.what->tcp.is_asked());
     };
     if (is_gone && seeks_another()) end();
     if (!found) return without_flow(s, seen);

@@ -179,6 +179,18 @@ TEST(endpoint_lives, a_connection_that_is_not_answered_yet_looks_for_another_end
     EXPECT_EQ(c.send(segment::open), "10.244.0.2");
 }
 
+// Simultaneous open (RFC 9293 section 3.5): the backend's own SYN answers the client's, so the connection stays.
+TEST(endpoint_lives, a_syn_from_the_backend_does_not_end_the_connection_that_it_answers) {
+    cluster c{"TCP"};
+    c.feed(c.service() + c.slice({{"10.244.0.1"}}));
+    EXPECT_EQ(c.send(segment::open), "10.244.0.1");
+    c.feed(c.slice({{"10.244.0.2"}}));
+    EXPECT_EQ(c.answer(segment::open), "10.96.0.1");
+    EXPECT_EQ(c.send(segment::accept), "10.244.0.1");
+    EXPECT_EQ(c.answer(segment::accept), "10.96.0.1");
+    EXPECT_EQ(c.send(), "10.244.0.1");
+}
+
 // An endpoint that comes back gets its place in the snapshot back, so that its flows are as they were.
 TEST(endpoint_lives, an_endpoint_that_comes_back_counts_its_flows_again) {
     cluster c{"TCP"};

@@ -79,7 +79,7 @@ class track_stage {
         auto const at = flows_->visit_tuples(flow, [&](auto const& original, auto const& translated) {
             return standing_of(*burst_->services, original, translated, backend, generation);
         });
-        if (ends_now(p, record, event, at.what)) {
+        if (ends_now(p, flow.direction(), record, event, at.what)) {
             flows_->erase(flow);
             return untracked_of(p);
         }
@@ -110,14 +110,16 @@ class track_stage {
         return follow<V, ipv4>(p, flow, record, event, limits_of);
     }
 
-    /// What has no connection looks for a backend again. A TCP connection ends only where no packet of it can be lost:
-    /// its backend has not answered yet, or it is to be reset anyway and a SYN opens the next one.
+    /// A flow without a connection ends, so that its packet selects a backend again. A TCP connection ends only where
+    /// no packet of it can be lost: if the client sends another SYN, and the backend has not answered the first one or
+    /// the connection is to be reset anyway. A SYN from the backend (simultaneous open, RFC 9293 section 3.5) is its
+    /// answer.
     template <ip_version V, class Record>
-    [[nodiscard]] bool ends_now(packet_state<P, V> p, Record const& record, transport_event event,
-                                flow_standing standing) const noexcept {
+    [[nodiscard]] bool ends_now(packet_state<P, V> p, flow_direction sender, Record const& record,
+                                transport_event event, flow_standing standing) const noexcept {
         if (standing == flow_standing::current) return false;
         if (p.key().protocol != ip_protocol::tcp) return true;
-        if (event != transport_event::tcp_syn) return false;
+        if (event != transport_event::tcp_syn || sender != flow_direction::original) return false;
         return record.body.state() == flow_state::tcp_syn_sent || is_to_be_reset(*burst_->services, standing);
     }
     /// The sender of a packet of a connection that the other end was told the end of is told now, too.

@@ -4,9 +4,9 @@
 #include "support/configuration.hpp"
 #include "tap_forwarder/operations/forwarder.hpp"
 #include "tap_forwarder/operations/forwarder_operations.hpp"
-#include "tap_forwarder/operations/forwarder_options.hpp"
 #include "tap_forwarder/operations/ku_reload.hpp"
 #include "tap_forwarder/operations/kubernetes_streams.hpp"
+#include "tap_forwarder/operations/options.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>

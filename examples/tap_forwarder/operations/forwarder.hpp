@@ -3,7 +3,7 @@
 #include "kubeproxy/control/controller.hpp"
 #include "kubeproxy/handover/file.hpp"
 #include "kubeproxy/handover/transfer.hpp"
-#include "tap_forwarder/operations/forwarder_links.hpp"
+#include "tap_forwarder/operations/link_options.hpp"
 #include "tap_forwarder/operations/whole_file.hpp"
 #include "tap_forwarder/worker/worker.hpp"
 

@@ -2,9 +2,9 @@
 
 #include "support/control_server.hpp"
 #include "support/startup_error.hpp"
-#include "tap_forwarder/operations/forwarder_metrics.hpp"
 #include "tap_forwarder/operations/health_ports.hpp"
 #include "tap_forwarder/operations/http_server.hpp"
+#include "tap_forwarder/operations/metrics.hpp"
 
 #include <boost/asio/io_context.hpp>
 

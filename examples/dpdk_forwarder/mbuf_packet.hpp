@@ -2,7 +2,7 @@
 
 #include "kubeproxy/wire/bytes.hpp"
 #include "kubeproxy/wire/packet_buffer.hpp"
-#include "support/link.hpp"
+#include "support/link_header.hpp"
 
 #include <rte_mbuf.h>
 

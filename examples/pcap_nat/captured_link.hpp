@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kubeproxy/wire/bytes.hpp"
-#include "support/link.hpp"
+#include "support/link_header.hpp"
 
 #include <pcap/dlt.h>
 

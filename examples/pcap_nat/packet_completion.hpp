@@ -3,7 +3,7 @@
 #include "kubeproxy/wire/checksum.hpp"
 #include "kubeproxy/wire/packet.hpp"
 #include "kubeproxy/wire/packet_buffer.hpp"
-#include "support/link.hpp"
+#include "support/link_header.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -1,4 +1,11 @@
 // A router between TAP devices whose data plane is the library: see --help.
+//
+// link/        TAP devices, and the frames and packets that they carry
+// router/      IPv4 and IPv6 forwarding around the library: routes, ARP and neighbour discovery, packets to the router
+// worker/      the data threads: from a queue through router and library to a queue
+// operations/  options, configuration, control socket, metrics and health checks
+//
+// Each folder includes only itself, those above it and support/.
 
 #include "support/command_line.hpp"
 #include "support/configuration.hpp"

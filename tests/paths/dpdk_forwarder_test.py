@@ -218,6 +218,12 @@ class Forwarder(unittest.TestCase):
                 (["net_null0"], ["--gateway", "elsewhere"], 2, r'"elsewhere" is no Ethernet address'),
                 (["net_null0"], ["--gateway", GATEWAY, "--swap"], 2, "two ways"),
                 (["net_null0"], ["--unknown"], 2, "unknown"),
+                (["net_null0"], ["--conf", self.path("services.ku")], 2, "--conf"),  # names are not abbreviated
+                (["net_null0"], ["--mtu", "67"], 2, "--mtu 67: a number from 68 to 65535"),  # RFC 791 section 3.2
+                (["net_null0"], ["--mtu=-1"], 2, "--mtu -1: a number"),
+                (["net_null0"], ["--stop-when-idle", "1s"], 2, "--stop-when-idle 1s: a number"),
+                (["net_null0"], ["--seed", "0x1"], 2, "--seed 0x1: a number"),
+                (["net_null0"], ["--measure", "0"], 2, "--measure: a time above 0"),
                 (["net_null0"], ["--control", self.path("none/socket")], 2, "--control .*No such file"),
                 (["net_null0"], ["--measure", "--config", self.path("services.ku")], 2, "configuration of its own"),
                 (["net_ring0"], ["--measure"], 1, "net_null"),

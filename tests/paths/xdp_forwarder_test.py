@@ -201,6 +201,11 @@ class Refusals(unittest.TestCase):
         self.assertIn("lo: an MTU of 65536 does not fit", self.refused("--interface", "lo"))
         self.assertIn("kr0 is given twice", self.refused("--interface", "kr0", "--interface", "kr0"))
 
+    def test_numbers_out_of_their_bounds(self) -> None:
+        for option, value in (("queues", "0"), ("queues", "65"), ("flows", "63"), ("flows", "-1"), ("flows", "many")):
+            with self.subTest(option=option, value=value):
+                self.assertIn(f"--{option} {value}: a number from ", self.refused("--interface", "kr0", f"--{option}={value}"))
+
     def test_a_configuration_that_is_none(self) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".ku") as file:
             print("ku pod 10.96.0.1/32 10.0.0.1", file=file, flush=True)

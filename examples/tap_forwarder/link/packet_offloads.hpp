@@ -113,7 +113,7 @@ template <kubeproxy::ip_version V>
 
 /// Bytes of the longest packet that will leave.
 template <kubeproxy::ip_version V>
-[[nodiscard]] std::size_t longest_packet(tap_packet& packet) noexcept {
+[[nodiscard]] std::size_t max_packet_size(tap_packet& packet) noexcept {
     if (packet.gso_size() == 0) return packet.bytes().size();
     return segment_headers(kubeproxy::parse_as<V>(packet.bytes())) + packet.gso_size();
 }

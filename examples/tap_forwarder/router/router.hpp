@@ -183,7 +183,7 @@ class router {
         if (found == nullptr)
             return refuse<V>(std::move(packet), {kubeproxy::icmp_type<V>::destination_unreachable, 0, 0},
                              router_event::no_route);
-        if (longest_packet<V>(packet) > output_->links()[found->link].mtu())
+        if (max_packet_size<V>(packet) > output_->links()[found->link].mtu())
             return too_long(std::move(packet), *found, found->next_hop(to));
         output_->template send<V>(std::move(packet), found->link, found->next_hop(to), now_);
     }

@@ -55,8 +55,10 @@ class port_set {
             auto const is_set = [&](kubeproxy::pod_family pods) {
                 return std::ranges::count(interfaces, kubeproxy::interface_nat{ports_[i]->name(), pods}) != 0;
             };
-            links_[i].maps_returns_ipv4.store(is_set(kubeproxy::pod_family::ipv4) ? 1 : 0, std::memory_order_relaxed);
-            links_[i].maps_returns_ipv6.store(is_set(kubeproxy::pod_family::ipv6) ? 1 : 0, std::memory_order_relaxed);
+            links_[i].maps_stateless_replies_ipv4.store(is_set(kubeproxy::pod_family::ipv4) ? 1 : 0,
+                                                        std::memory_order_relaxed);
+            links_[i].maps_stateless_replies_ipv6.store(is_set(kubeproxy::pod_family::ipv6) ? 1 : 0,
+                                                        std::memory_order_relaxed);
         }
     }
 

@@ -71,11 +71,11 @@ class mbuf_packet {
     }
 
     /// For which IP versions the port maps returns: the host sets it, `ku set interface` says it.
-    struct return_mapping {
+    struct stateless_reply_setting {
         std::uint8_t ipv4 : 1 = 0, ipv6 : 1 = 0;
     };
-    void set_return_mapping(return_mapping maps) noexcept { maps_ = maps; }
-    [[nodiscard]] bool maps_returns() const noexcept {
+    void set_stateless_replies_of(stateless_reply_setting maps) noexcept { maps_ = maps; }
+    [[nodiscard]] bool maps_stateless_replies() const noexcept {
         return examples::ip_version(bytes()) == 6 ? maps_.ipv6 != 0 : maps_.ipv4 != 0;
     }
 
@@ -91,7 +91,7 @@ class mbuf_packet {
     rte_mbuf* frame_ = nullptr;
     std::uint16_t link_size_ = 0;
     std::uint8_t place_ = 0;
-    return_mapping maps_{};
+    stateless_reply_setting maps_{};
 };
 static_assert(kubeproxy::packet_buffer<mbuf_packet> && sizeof(mbuf_packet) == 16);
 

@@ -31,9 +31,9 @@ struct port_link {
     std::uint16_t receive_queues = 0;
     std::uint16_t peer = 0; ///< where packets that go on leave; may be the port itself
     std::uint64_t send_offloads = 0;
-    next_hop hop{};                                 ///< of frames that leave here
-    std::atomic<std::uint8_t> maps_returns_ipv4{0}; ///< `ku set interface nat4 in`; from the control path
-    std::atomic<std::uint8_t> maps_returns_ipv6{0};
+    next_hop hop{};                                           ///< of frames that leave here
+    std::atomic<std::uint8_t> maps_stateless_replies_ipv4{0}; ///< `ku set interface nat4 in`; from the control path
+    std::atomic<std::uint8_t> maps_stateless_replies_ipv6{0};
 };
 
 /// Whether the library sees packets.
@@ -105,9 +105,9 @@ class worker {
 
     void sort(std::span<rte_mbuf* const> frames, port_link const& port) noexcept {
         packet_count_ = other_count_ = next_other_ = departure_count_ = spare_count_ = 0;
-        mbuf_packet::return_mapping maps;
-        maps.ipv4 = port.maps_returns_ipv4.load(std::memory_order_relaxed) & 1;
-        maps.ipv6 = port.maps_returns_ipv6.load(std::memory_order_relaxed) & 1;
+        mbuf_packet::stateless_reply_setting maps;
+        maps.ipv4 = port.maps_stateless_replies_ipv4.load(std::memory_order_relaxed) & 1;
+        maps.ipv6 = port.maps_stateless_replies_ipv6.load(std::memory_order_relaxed) & 1;
         for (std::size_t i = 0; i < frames.size(); ++i) {
             auto& frame = *frames[i];
             if (frame.nb_segs != 1) {
@@ -123,7 +123,7 @@ class worker {
             }
             auto& packet = packets_[packet_count_++] = mbuf_packet{frame, header->size};
             packet.set_place(i);
-            packet.set_return_mapping(maps);
+            packet.set_stateless_replies_of(maps);
         }
         if (other_count_ != 0) frames_.count(frame_event::not_ip, other_count_);
     }

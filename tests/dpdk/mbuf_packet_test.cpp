@@ -120,11 +120,11 @@ TEST_F(mbuf_packet_test, a_port_maps_returns_of_the_version_that_it_is_set_for) 
     auto v4 = packet_of(testing::ethernet_ipv4, build::bytes_of({}));
     auto v6 =
         packet_of(testing::ethernet_ipv6, build::bytes_of({.source = "2001:db8::1", .destination = "2001:db8::2"}));
-    EXPECT_FALSE(v4.maps_returns());
-    v4.set_return_mapping({.ipv4 = 1, .ipv6 = 0});
-    v6.set_return_mapping({.ipv4 = 1, .ipv6 = 0});
-    EXPECT_TRUE(v4.maps_returns());
-    EXPECT_FALSE(v6.maps_returns());
+    EXPECT_FALSE(v4.maps_stateless_replies());
+    v4.set_stateless_replies_of({.ipv4 = 1, .ipv6 = 0});
+    v6.set_stateless_replies_of({.ipv4 = 1, .ipv6 = 0});
+    EXPECT_TRUE(v4.maps_stateless_replies());
+    EXPECT_FALSE(v6.maps_stateless_replies());
 }
 
 TEST_F(mbuf_packet_test, a_spare_frame_has_the_link_header_of_its_model_and_room_for_every_translation) {

@@ -87,7 +87,7 @@ struct packet_shape {
         s.traits = {.headroom = headrooms[bits & 7u],
                     .checksum = (bits & 8u) != 0 ? checksum_state::partial : checksum_state::complete,
                     .gso_size = (bits & 16u) != 0 ? 16 + more * std::size_t{8} : 0,
-                    .maps_returns = (more & 64u) != 0};
+                    .maps_stateless_replies = (more & 64u) != 0};
         s.completes_header = (bits & 32u) == 0;
         s.completes_transport = (bits & 64u) == 0;
         s.spares = (bits & 128u) != 0 ? 3 + (more & 63u) : 0;

@@ -104,7 +104,7 @@ TEST(icmp_errors, to_another_host_than_the_quoted_one_are_dropped) {
 class from_pods : public testing_support::test_packet {
   public:
     using test_packet::test_packet;
-    [[nodiscard]] bool maps_returns() const noexcept { return true; }
+    [[nodiscard]] bool maps_stateless_replies() const noexcept { return true; }
 };
 
 struct return_case {

@@ -30,7 +30,7 @@ struct packet_traits {
     std::size_t headroom = 128;
     checksum_state checksum = checksum_state::complete;
     std::size_t gso_size = 0;
-    bool maps_returns = false;
+    bool maps_stateless_replies = false;
 };
 
 class guarded_packet {
@@ -66,7 +66,7 @@ class guarded_packet {
     }
     [[nodiscard]] checksum_state transport_checksum() const noexcept { return traits_.checksum; }
     [[nodiscard]] std::size_t gso_size() const noexcept { return traits_.gso_size; }
-    [[nodiscard]] bool maps_returns() const noexcept { return traits_.maps_returns; }
+    [[nodiscard]] bool maps_stateless_replies() const noexcept { return traits_.maps_stateless_replies; }
 
     /// As the packet came.
     [[nodiscard]] octets const& original() const noexcept { return original_; }

@@ -28,7 +28,7 @@ class select_stage {
         auto const& choice = p.choice();
         if (choice.what == selection::decision::not_ours) {
             if (goes_to_backend(p)) return p;
-            return map_return(p);
+            return map_stateless_reply(p);
         }
         p.result().service = choice.service;
         if (p.headers().flaw != drop_reason::none) return p.drop(p.headers().flaw);
@@ -74,34 +74,34 @@ class select_stage {
                burst_->services->backend_addresses.template contains_address<V>(p.key().destination);
     }
 
-    /// A reply whose flow nobody knows, where the host wants it mapped all the same and its backend has one door.
+    /// Translates a reply without a flow, if the host asks for that and the backend has an unambiguous mapping.
     template <ip_version V>
-    next<V> map_return(packet_state<P, V> p) const noexcept {
+    next<V> map_stateless_reply(packet_state<P, V> p) const noexcept {
         auto const is_plain = p.headers().what != content::icmp_error && !p.headers().is_fragment;
-        if (!maps_returns_of(p.packet()) || !is_plain || p.headers().flaw != drop_reason::none)
+        if (!maps_stateless_replies_of(p.packet()) || !is_plain || p.headers().flaw != drop_reason::none)
             return p.settle(verdict::pass());
         auto const& services = *burst_->services;
         auto const& key = p.key();
-        auto const* backend = services.template returns<V>().find(key.source, key.source_port, key.protocol);
+        auto const* backend = services.template stateless_replies<V>().find(key.source, key.source_port, key.protocol);
         if (backend == nullptr) return p.settle(verdict::pass());
         // A client with such an address does not exist: somebody made the backend answer to it.
         if (is_illegal_source(key.destination, services.nat64_prefix)) return p.drop(drop_reason::illegal_address);
-        auto const& door = services.return_doors[backend->service];
-        if (door.version == V::number) return leave_by<V>(p, door, key.destination);
+        auto const& mapping = services.reply_mappings[backend->service];
+        if (mapping.version == V::number) return leave_by<V>(p, mapping, key.destination);
         if constexpr (std::same_as<V, ipv6>)
             if (services.nat64_prefix.contains(key.destination))
-                return leave_by<ipv4>(p, door, extract(services.nat64_prefix, key.destination));
+                return leave_by<ipv4>(p, mapping, extract(services.nat64_prefix, key.destination));
         return p.settle(verdict::pass());
     }
 
     template <ip_version To, ip_version V>
-    static next<V> leave_by(packet_state<P, V> p, return_door const& door,
+    static next<V> leave_by(packet_state<P, V> p, reply_mapping const& mapping,
                             typename To::address const& client) noexcept {
         tuple<To> after{.destination = client,
-                        .source_port = door.port != 0 ? door.port : p.key().source_port,
+                        .source_port = mapping.port != 0 ? mapping.port : p.key().source_port,
                         .destination_port = p.key().destination_port,
                         .protocol = p.key().protocol == V::icmp_protocol ? To::icmp_protocol : p.key().protocol};
-        std::ranges::copy_n(door.vip.begin(), after.source.size(), after.source.begin());
+        std::ranges::copy_n(mapping.vip.begin(), after.source.size(), after.source.begin());
         p.result().relation = flow_relation::reply;
         return resolved<P, V, To>{p, words_of(after), changes_of(p.key(), after)};
     }

@@ -109,8 +109,8 @@ struct node_addresses {
     [[nodiscard]] bool knows_pods() const noexcept { return pods_by_link || !pods.empty(); }
 };
 
-/// What a backend's packets show to clients where replies are mapped without a flow (`ku set interface`).
-struct return_door {
+/// The source address and port that a backend's reply gets where it is translated without a flow (`ku set interface`).
+struct reply_mapping {
     ipv6::address vip{};    ///< an IPv4 one in the first four bytes
     std::uint16_t port = 0; ///< 0: the packet's port is kept
     std::uint8_t version = 4;
@@ -128,11 +128,11 @@ struct snapshot {
     frontend_index<ipv6> frontends6;
     paged_array<service_entry, 64> services;
     paged_array<backend, 256> backends;
-    std::vector<backend_status> status; ///< as many as backends
-    address_set backend_addresses;      ///< whose packets may be replies
-    frontend_index<ipv4> returns4;      ///< backends with one door only; `service` is an index into return_doors
-    frontend_index<ipv6> returns6;
-    std::vector<return_door> return_doors; ///< empty: replies are known by their flows alone
+    std::vector<backend_status> status;      ///< as many as backends
+    address_set backend_addresses;           ///< whose packets may be replies
+    frontend_index<ipv4> stateless_replies4; ///< by backend; `service` is an index into reply_mappings
+    frontend_index<ipv6> stateless_replies6;
+    std::vector<reply_mapping> reply_mappings; ///< empty if replies are translated by their flows only
     node_addresses<ipv4> node4;
     node_addresses<ipv6> node6;
     prefix<ipv6> nat64_prefix = local_use_nat64_prefix; ///< IPv4 clients appear behind it to IPv6 pods
@@ -153,11 +153,11 @@ struct snapshot {
             return frontends6;
     }
     template <ip_version V>
-    [[nodiscard]] frontend_index<V> const& returns() const noexcept {
+    [[nodiscard]] frontend_index<V> const& stateless_replies() const noexcept {
         if constexpr (std::same_as<V, ipv4>)
-            return returns4;
+            return stateless_replies4;
         else
-            return returns6;
+            return stateless_replies6;
     }
     template <ip_version V>
     [[nodiscard]] node_addresses<V> const& node() const noexcept {

@@ -65,15 +65,15 @@ template <class P>
         return 0;
 }
 
-/// A host with interfaces that `ku set interface` names adds `bool maps_returns() const noexcept`: whether the packet
-/// came in by one that is set for its IP version. A reply without a flow is then mapped by its backend.
+/// A host with interfaces that `ku set interface` names adds `bool maps_stateless_replies() const noexcept`: whether
+/// the packet came in by one that is set for its IP version. A reply without a flow is then mapped by its backend.
 template <class P>
-[[nodiscard]] constexpr bool maps_returns_of(P const& packet) noexcept {
+[[nodiscard]] constexpr bool maps_stateless_replies_of(P const& packet) noexcept {
     if constexpr (requires {
-                      { packet.maps_returns() }
+                      { packet.maps_stateless_replies() }
                       noexcept->std::same_as<bool>;
                   })
-        return packet.maps_returns();
+        return packet.maps_stateless_replies();
     else
         return false;
 }

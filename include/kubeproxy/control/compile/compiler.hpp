@@ -131,7 +131,7 @@ inline std::unique_ptr<snapshot const> compiler::compile(valid_configuration con
     if ((places_.take_released() || node == node_is::another) && working_.resets_removed) ++working_.reset_epoch;
     seen_ = slots;
     exclude_node_ports();
-    set_returns(working_, node_->interfaces);
+    set_stateless_replies(working_, node_->interfaces);
     ++working_.generation;
     return std::make_unique<snapshot const>(working_);
 }

@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 class from_pods : public testing_support::test_packet {
   public:
     using test_packet::test_packet;
-    [[nodiscard]] bool maps_returns() const noexcept { return true; }
+    [[nodiscard]] bool maps_stateless_replies() const noexcept { return true; }
 };
 
 struct return_case {

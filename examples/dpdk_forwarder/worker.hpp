@@ -51,7 +51,7 @@ class worker {
     using proxy_type = kubeproxy::proxy<mbuf_packet, kubeproxy::shared_flow_table>;
     static constexpr std::size_t burst_size = proxy_type::burst_size;
     /// For packets that become several, and fragments that waited for their first one, of one burst.
-    static constexpr std::size_t most_spares = 4 * kubeproxy::max_pieces;
+    static constexpr std::size_t max_spares = 4 * kubeproxy::max_pieces;
     static_assert(RTE_PKTMBUF_HEADROOM >= proxy_type::headroom);
 
     worker(std::uint16_t index, std::span<port_link> ports, packet_clock clock, kubeproxy::shared_flow_table& flows,
@@ -84,7 +84,7 @@ class worker {
         rte_mbuf* frame;
         kubeproxy::action what;
     };
-    using queue = send_queue<burst_size + most_spares>;
+    using queue = send_queue<burst_size + max_spares>;
 
     template <work What>
     std::size_t poll(port_link& port) noexcept {
@@ -158,7 +158,7 @@ class worker {
     }
 
     mbuf_packet* spare(mbuf_packet const& like, std::size_t size) noexcept {
-        if (spare_count_ == most_spares) return nullptr;
+        if (spare_count_ == max_spares) return nullptr;
         auto* const frame = allocate_like(like, size);
         if (frame == nullptr) return nullptr;
         auto& packet = spares_[spare_count_++] = mbuf_packet{*frame, like.link().size()};
@@ -208,8 +208,8 @@ class worker {
         std::size_t place;
     };
     std::array<other, burst_size> others_;
-    std::array<mbuf_packet, most_spares> spares_;
-    std::array<departure, burst_size + most_spares> departures_;
+    std::array<mbuf_packet, max_spares> spares_;
+    std::array<departure, burst_size + max_spares> departures_;
     std::size_t packet_count_ = 0, other_count_ = 0, next_other_ = 0, spare_count_ = 0, departure_count_ = 0;
     queue onward_, back_;
     frame_counters frames_;

@@ -165,12 +165,12 @@ static_assert(kubeproxy::packet_buffer<frame>);
 class spare_frames {
   public:
     /// Twice what the longest IPv6 packet becomes at the smallest MTU.
-    static constexpr std::size_t most = 110;
+    static constexpr std::size_t max_spares = 110;
 
     /// Null when all are in use.
     [[nodiscard]] frame* take(frame const& like, std::size_t size) {
         if (free_.empty()) {
-            if (all_.size() == most) return nullptr;
+            if (all_.size() == max_spares) return nullptr;
             free_.push_back(all_.emplace_back(std::make_unique<frame>()).get());
         }
         auto* const spare = free_.back();

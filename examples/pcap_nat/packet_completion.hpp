@@ -188,8 +188,8 @@ inline void complete_header_checksum(mutable_byte_span packet, packet_completion
         if (point == capture_point::sending_host) detail::complete_header_checksum(packet, c);
         c.had_no_length = detail::has_no_length(packet, on_wire);
         auto const size = c.had_no_length ? on_wire : detail::announced_size(packet);
-        constexpr std::size_t most = 0xffff; // of an IPv6 packet, too: it may become one of IPv4
-        if (c.had_no_length || (size > captured && size <= on_wire)) c.shown = std::min(size, most);
+        constexpr std::size_t max_size = 0xffff; // of an IPv6 packet, too: it may become one of IPv4
+        if (c.had_no_length || (size > captured && size <= on_wire)) c.shown = std::min(size, max_size);
         if (c.had_no_length) detail::set_announced_size(packet, c.shown);
     }
     if (c.is_cut()) std::ranges::fill(room.subspan(captured, c.shown - captured), std::byte{0});

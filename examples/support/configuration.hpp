@@ -30,8 +30,8 @@ struct configuration_notes {
 
 /// A capture may hold a million flows at once; memory that no flow touches costs nothing.
 [[nodiscard]] inline kubeproxy::flow_table_size table_size(kubeproxy::node_configuration const& node) noexcept {
-    constexpr std::uint32_t least = 1u << 20, most = 1u << 24;
-    auto const flows = std::clamp(node.buckets.value_or(least), least, most);
+    constexpr std::uint32_t min_flows = 1u << 20, max_flows = 1u << 24;
+    auto const flows = std::clamp(node.buckets.value_or(min_flows), min_flows, max_flows);
     return {.narrow = flows, .wide = flows};
 }
 

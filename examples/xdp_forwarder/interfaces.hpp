@@ -30,7 +30,7 @@ struct interface_facts {
 
 /// \throws setup_error
 [[nodiscard]] inline interface_facts facts_of(std::string const& name) {
-    constexpr std::size_t most = frame_memory::frame_size - 256 - frame_memory::headroom - ethernet_header::size - 4;
+    constexpr std::size_t max_mtu = frame_memory::frame_size - 256 - frame_memory::headroom - ethernet_header::size - 4;
     file_descriptor const any{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
     ifreq request{};
     if (name.empty() || name.size() >= sizeof request.ifr_name) throw setup_error{name + ": no name of an interface"};
@@ -41,9 +41,9 @@ struct interface_facts {
     if (::ioctl(any.number(), SIOCGIFHWADDR, &request) != 0) throw setup_error{name, errno};
     for (std::size_t i = 0; i < facts.mac.size(); ++i)
         facts.mac[i] = static_cast<std::byte>(request.ifr_hwaddr.sa_data[i]);
-    if (facts.mtu > most)
+    if (facts.mtu > max_mtu)
         throw setup_error{name + ": an MTU of " + std::to_string(facts.mtu) + " does not fit a frame, which takes " +
-                          std::to_string(most)};
+                          std::to_string(max_mtu)};
     return facts;
 }
 
@@ -51,7 +51,7 @@ struct interface_facts {
 class interfaces {
   public:
     interfaces(std::vector<interface_facts> facts, std::uint32_t queues, transfer how)
-        : facts_{std::move(facts)}, memory_{facts_.size() * queues * socket::most_frames + spare_frames},
+        : facts_{std::move(facts)}, memory_{facts_.size() * queues * socket::max_frames + spare_frames},
           shared_{memory_}, how_{how} {
         for (std::uint32_t link = 0; link < facts_.size(); ++link) {
             auto const& f = facts_[link];

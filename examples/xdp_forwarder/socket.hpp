@@ -26,7 +26,7 @@ class socket {
   public:
     static constexpr std::uint32_t ring_size = umem::ring_size;
     /// Frames that one socket can have in its rings.
-    static constexpr std::size_t most_frames = 2 * std::size_t{ring_size};
+    static constexpr std::size_t max_frames = 2 * std::size_t{ring_size};
 
     /// The sockets of one memory are made one after the other; the first has the memory's own rings.
     socket(frame_memory& memory, umem& shared, std::string const& interface, std::uint32_t link, std::uint32_t queue,

@@ -43,7 +43,7 @@ class neighbour_table_test : public testing::Test {
     }
 
     held_packets<packet> held_{32};
-    table table_{held_, {.most_of_link = 8}};
+    table table_{held_, {.max_per_link = 8}};
     std::vector<int> released_, given_up_, pushed_out_;
     int asked_ = 0, probed_ = 0;
 };

@@ -46,7 +46,7 @@ TEST(steering_program, is_what_linux_bpf_h_says) {
     };
     std::vector<bpf_insn> const expected{
         load(offsetof(__sk_buff, len)),
-        other(BPF_JMP | BPF_JLE | BPF_K, 4, longest_short_frame),
+        other(BPF_JMP | BPF_JLE | BPF_K, 4, max_short_frame),
         load(offsetof(__sk_buff, gso_size)),
         other(BPF_JMP | BPF_JLE | BPF_K, 2, 0),
         load(offsetof(__sk_buff, hash)),
@@ -184,9 +184,9 @@ TEST(queue_steering, frames_come_in_their_senders_queue_and_super_packets_in_the
         for (std::size_t const processor : {0u, 1u, 0u, 1u}) {
             if (!move_to({processor})) continue;
             EXPECT_EQ(tap.queue_of_frame(60), processor);
-            EXPECT_EQ(tap.queue_of_frame(longest_short_frame + 1), processor) << "it may be a fragment";
-            EXPECT_EQ(tap.queue_of_super_packet(longest_short_frame), processor);
-            EXPECT_EQ(tap.queue_of_super_packet(longest_short_frame + 1), 0u) << "these have no hash";
+            EXPECT_EQ(tap.queue_of_frame(max_short_frame + 1), processor) << "it may be a fragment";
+            EXPECT_EQ(tap.queue_of_super_packet(max_short_frame), processor);
+            EXPECT_EQ(tap.queue_of_super_packet(max_short_frame + 1), 0u) << "these have no hash";
         }
     });
     if (!why.empty()) GTEST_SKIP() << why;

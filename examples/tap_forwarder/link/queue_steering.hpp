@@ -88,21 +88,21 @@ inline constexpr std::int16_t length_offset = 0, hash_offset = 68, gso_size_offs
 } // namespace ebpf
 
 /// A super-packet that is longer is one of a bulk stream.
-inline constexpr std::int32_t longest_short_frame = 4096;
+inline constexpr std::int32_t max_short_frame = 4096;
 
 /// What it returns is the frame's queue; the device takes it modulo the number of its queues. A frame goes where its
 /// sender runs, so that none wakes a thread on another processor. A bulk stream goes by its hash instead, so that it
 /// keeps its thread wherever its sender runs, and both work at once; without a hash, 0, that thread is the first. A
 /// long frame that is no super-packet may be a fragment, and belongs with the short one that ends its message.
 inline constexpr std::array steering_program{
-    ebpf::load_field(ebpf::length_offset),         // 0
-    ebpf::skip_if_at_most(longest_short_frame, 4), // 1: to 6
-    ebpf::load_field(ebpf::gso_size_offset),       // 2
-    ebpf::skip_if_at_most(0, 2),                   // 3: no super-packet, to 6
-    ebpf::load_field(ebpf::hash_offset),           // 4
-    ebpf::leave(),                                 // 5
-    ebpf::call_processor_number(),                 // 6
-    ebpf::leave(),                                 // 7
+    ebpf::load_field(ebpf::length_offset),     // 0
+    ebpf::skip_if_at_most(max_short_frame, 4), // 1: to 6
+    ebpf::load_field(ebpf::gso_size_offset),   // 2
+    ebpf::skip_if_at_most(0, 2),               // 3: no super-packet, to 6
+    ebpf::load_field(ebpf::hash_offset),       // 4
+    ebpf::leave(),                             // 5
+    ebpf::call_processor_number(),             // 6
+    ebpf::leave(),                             // 7
 };
 
 /// Has frames of a TAP device go to the queue of their sender's processor, as long as this lives.

@@ -17,7 +17,7 @@ namespace examples {
 /// Our side of a link: a station with a MAC and addresses.
 class router_link {
   public:
-    static constexpr std::size_t default_mtu = 1500, least_mtu = 1280, most_mtu = 65535;
+    static constexpr std::size_t default_mtu = 1500, min_mtu = 1280, max_mtu = 65535;
 
     router_link(std::string name, mac_address const& mac, std::size_t mtu)
         : name_{std::move(name)}, mac_{mac}, mtu_{mtu} {

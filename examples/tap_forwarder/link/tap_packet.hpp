@@ -36,9 +36,9 @@ class tap_packet {
   public:
     static constexpr std::size_t link_headers = vnet_header::size + ethernet_header::size;
     static constexpr std::size_t front_room = 256;
-    static constexpr std::size_t most_bytes = 0xffff + 40; ///< of the longest packet that the length fields can tell
+    static constexpr std::size_t max_bytes = 0xffff + 40; ///< of the longest packet that the length fields can tell
     struct memory {
-        std::array<std::byte, front_room + most_bytes> bytes;
+        std::array<std::byte, front_room + max_bytes> bytes;
     };
 
     tap_packet() = default;
@@ -109,7 +109,7 @@ class tap_packet {
     friend class packet_pool;
     tap_packet(packet_pool& pool, memory& bytes, std::size_t size, std::uint32_t link, packet_origin who) noexcept
         : pool_{&pool}, memory_{&bytes}, begin_{front_room}, end_{front_room + size}, link_{link}, origin_{who} {
-        assert(size <= most_bytes);
+        assert(size <= max_bytes);
     }
     [[nodiscard]] mutable_byte_span whole() noexcept {
         assert(memory_ != nullptr);
@@ -129,28 +129,28 @@ class tap_packet {
 /// A worker's buffers: the last one given back is the next one taken, for it is still in the cache. One thread.
 class packet_pool {
   public:
-    explicit packet_pool(std::size_t most) : most_{most} { free_.reserve(most); }
+    explicit packet_pool(std::size_t capacity) : capacity_{capacity} { free_.reserve(capacity); }
     packet_pool(packet_pool const&) = delete;
     packet_pool& operator=(packet_pool const&) = delete;
 
     /// A packet of `size` bytes of any value; none when all buffers are in use.
-    /// \pre size <= tap_packet::most_bytes
+    /// \pre size <= tap_packet::max_bytes
     [[nodiscard]] tap_packet take(std::size_t size, std::uint32_t link, packet_origin who) {
         if (free_.empty()) {
-            if (all_.size() == most_) return {};
+            if (all_.size() == capacity_) return {};
             free_.push_back(all_.emplace_back(std::make_unique_for_overwrite<tap_packet::memory>()).get());
         }
         auto* const bytes = free_.back();
         free_.pop_back();
         return {*this, *bytes, size, link, who};
     }
-    /// How many buffers there are at most.
-    [[nodiscard]] std::size_t capacity() const noexcept { return most_; }
+    /// The pool never has more buffers than that.
+    [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
     [[nodiscard]] std::size_t in_use() const noexcept { return all_.size() - free_.size(); }
 
   private:
     friend class tap_packet;
-    std::size_t most_;
+    std::size_t capacity_;
     std::vector<std::unique_ptr<tap_packet::memory>> all_;
     std::vector<tap_packet::memory*> free_;
 };

@@ -40,7 +40,7 @@ class forwarder {
   public:
     /// Each worker has three readers of the services: its own, its proxy's, and that of the addresses it answers for.
     /// The thread that controls has one, and one more while it takes over flows.
-    static constexpr std::size_t most_workers = (kubeproxy::quiescent_domain::max_workers - 2) / 3;
+    static constexpr std::size_t max_workers = (kubeproxy::quiescent_domain::max_workers - 2) / 3;
 
     /// Opens the devices. \throws startup_error, naming the option
     explicit forwarder(forwarder_settings const& settings)
@@ -135,7 +135,7 @@ class forwarder {
 
     void make_workers(forwarder_settings const& settings) {
         shared_data_plane const shared{services_, flows_, clients_, links_, routes_};
-        auto const mtu = static_cast<std::uint16_t>(longest_mtu(links_));
+        auto const mtu = static_cast<std::uint16_t>(max_link_mtu(links_));
         for (std::size_t i = 0; i < settings.workers; ++i) {
             packet_path_settings path{.answer_for = settings.answer_for, .sources = settings.sources};
             path.proxy.track_direct = settings.track_direct;

@@ -85,7 +85,7 @@ class forwarder_operations {
     void set_node_eligible(bool is_eligible) noexcept { proxy_.is_node_eligible = is_eligible; }
 
   private:
-    static constexpr std::uint32_t longest_wait = 60'000; ///< ms; by then the cluster's objects have come
+    static constexpr std::uint32_t max_wait = 60'000; ///< ms; by then the cluster's objects have come
 
     kubeproxy::command_result execute(std::string_view line) {
         auto result = forwarder_->execute(line);
@@ -98,7 +98,7 @@ class forwarder_operations {
         std::vector<kubeproxy::flow_image> left;
         kubeproxy::restore_counts counts;
         if (services != nullptr) counts = restore_flows(forwarder_->flows(), orphans_, *services, restored_at_, &left);
-        if (forwarder_->flow_now().since(restored_at_) > longest_wait) left.clear();
+        if (forwarder_->flow_now().since(restored_at_) > max_wait) left.clear();
         orphans_.flows = std::move(left);
         return counts;
     }

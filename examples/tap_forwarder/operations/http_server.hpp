@@ -97,7 +97,7 @@ class http_server {
     using tcp = boost::asio::ip::tcp;
     using error_code = boost::system::error_code;
     using ip_address = boost::asio::ip::address;
-    static constexpr std::uint32_t longest_header = 16384;
+    static constexpr std::uint32_t max_header_size = 16384;
 
     class session;
     struct state : std::enable_shared_from_this<state> {
@@ -142,7 +142,7 @@ class http_server::session : public std::enable_shared_from_this<session> {
 
     void read() {
         parser_.emplace();
-        parser_->header_limit(longest_header);
+        parser_->header_limit(max_header_size);
         parser_->body_limit(0);
         begin_to_wait();
         stream_.expires_after(server_->settings.patience);
@@ -210,7 +210,7 @@ class http_server::session : public std::enable_shared_from_this<session> {
     bool is_waiting_ = false;
     std::list<session*>::iterator waiting_{};
     boost::beast::tcp_stream stream_;
-    boost::beast::flat_buffer buffer_{2 * longest_header};
+    boost::beast::flat_buffer buffer_{2 * max_header_size};
     std::optional<detail::http::request_parser<detail::http::string_body>> parser_;
     response response_;
 };

@@ -56,9 +56,9 @@ namespace detail {
 
 [[nodiscard]] inline std::size_t read_mtu(std::string const& option, std::string_view text) {
     auto const mtu = read_number<std::size_t>(text);
-    if (!mtu || *mtu < router_link::least_mtu || *mtu > router_link::most_mtu)
-        throw startup_error{option + ": an MTU is " + std::to_string(router_link::least_mtu) + " to " +
-                            std::to_string(router_link::most_mtu)};
+    if (!mtu || *mtu < router_link::min_mtu || *mtu > router_link::max_mtu)
+        throw startup_error{option + ": an MTU is " + std::to_string(router_link::min_mtu) + " to " +
+                            std::to_string(router_link::max_mtu)};
     return *mtu;
 }
 
@@ -124,8 +124,8 @@ namespace detail {
     return links;
 }
 
-[[nodiscard]] inline std::size_t longest_mtu(std::span<router_link const> links) noexcept {
-    std::size_t longest = router_link::least_mtu;
+[[nodiscard]] inline std::size_t max_link_mtu(std::span<router_link const> links) noexcept {
+    std::size_t longest = router_link::min_mtu;
     for (auto const& l : links) longest = std::max(longest, l.mtu());
     return longest;
 }

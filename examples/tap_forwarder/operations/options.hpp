@@ -91,9 +91,9 @@ inline constexpr char const* forwarder_usage =
     for (auto const& text : given.texts("tap")) s.taps.push_back(read_tap_option(text));
     if (s.taps.empty()) throw startup_error{"--tap is missing: there is nothing to forward between"};
     for (auto const& text : given.texts("route")) s.routes.push_back(read_route_option(text));
-    s.workers = given.number<std::size_t>("workers", 1, 1, forwarder::most_workers);
+    s.workers = given.number<std::size_t>("workers", 1, 1, forwarder::max_workers);
     s.flows = given.flows();
-    s.mtu = given.number("mtu", router_link::default_mtu, router_link::least_mtu, router_link::most_mtu);
+    s.mtu = given.number("mtu", router_link::default_mtu, router_link::min_mtu, router_link::max_mtu);
     s.busy_poll = std::chrono::microseconds{given.number("busy-poll", 0u, 0u, 1'000'000u)};
     s.sources = reverse_path_of(given);
     s.track_direct = given.has("track-direct");

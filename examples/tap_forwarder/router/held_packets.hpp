@@ -37,18 +37,18 @@ class held_packets {
         std::size_t count_ = 0;
     };
 
-    /// \param most packets in all queues together; 0 holds nothing
-    explicit held_packets(std::size_t most) : slots_(most) {
-        for (std::uint32_t i = 0; i < most; ++i) slots_[i].next = i + 1 < most ? i + 1 : none;
-        if (most != 0) free_ = 0;
+    /// \param capacity packets in all queues together; 0 holds nothing
+    explicit held_packets(std::size_t capacity) : slots_(capacity) {
+        for (std::uint32_t i = 0; i < capacity; ++i) slots_[i].next = i + 1 < capacity ? i + 1 : none;
+        if (capacity != 0) free_ = 0;
     }
 
-    /// Appends a packet to a queue of at most `most` packets.
+    /// Appends a packet to a queue of at most `max_held` packets.
     /// \return the packet that had to give way: the oldest of the queue, the oldest of all, or this one
-    [[nodiscard]] std::optional<Packet> push(queue& to, Packet packet, std::size_t most) {
+    [[nodiscard]] std::optional<Packet> push(queue& to, Packet packet, std::size_t max_held) {
         std::optional<Packet> displaced;
-        if (most == 0 || slots_.empty()) return std::optional<Packet>{std::move(packet)};
-        if (to.size() >= most)
+        if (max_held == 0 || slots_.empty()) return std::optional<Packet>{std::move(packet)};
+        if (to.size() >= max_held)
             displaced.emplace(pop(to));
         else if (free_ == none)
             displaced.emplace(pop(*slots_[oldest_].of));

@@ -30,8 +30,8 @@ struct neighbour_settings {
     std::chrono::nanoseconds retry = std::chrono::seconds{1};
     std::chrono::nanoseconds unused = std::chrono::minutes{10}; ///< then it is forgotten
     unsigned attempts = 3;
-    std::size_t most_held = 16;         ///< packets that wait for one neighbour; the oldest gives way
-    std::size_t most_of_link = 4096;    ///< neighbours of each link and IP version, at least 1
+    std::size_t max_held = 16;          ///< packets that wait for one neighbour; the oldest gives way
+    std::size_t max_per_link = 4096;    ///< neighbours of each link and IP version, at least 1
     std::uint64_t seed = secret_seed(); ///< of the table's hash
 };
 
@@ -89,14 +89,14 @@ class neighbour_table {
     using value_type = typename map::value_type;
     using iterator = typename map::iterator;
 
-    neighbour_table(std::size_t most_of_link, std::uint64_t seed)
-        : most_of_link_{most_of_link}, entries_{0, hash{kubeproxy::flow_hash{seed}}} {}
+    neighbour_table(std::size_t max_per_link, std::uint64_t seed)
+        : max_per_link_{max_per_link}, entries_{0, hash{kubeproxy::flow_hash{seed}}} {}
 
     [[nodiscard]] iterator begin() noexcept { return entries_.begin(); }
     [[nodiscard]] iterator end() noexcept { return entries_.end(); }
     [[nodiscard]] iterator find(key const& who) { return entries_.find(who); }
     [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
-    [[nodiscard]] bool is_full(std::uint32_t link) { return of(link).size >= most_of_link_; }
+    [[nodiscard]] bool is_full(std::uint32_t link) { return of(link).size >= max_per_link_; }
 
     /// \pre !is_full(who.link), and there is no such entry
     iterator add(key const& who, neighbour_use use, time now) {
@@ -135,8 +135,8 @@ class neighbour_table {
     [[nodiscard]] value_type& least_useful(std::uint32_t link) {
         for (auto const use : {neighbour_use::incomplete, neighbour_use::unused})
             if (auto* const one = oldest(link, use); one != nullptr) return *one;
-        constexpr int most_looked_at = 16; // bounds the time; an entry that was used lately has another chance
-        for (int i = 0; i < most_looked_at; ++i) {
+        constexpr int max_examined = 16; // bounds the time; an entry that was used lately has another chance
+        for (int i = 0; i < max_examined; ++i) {
             auto& one = *oldest(link, neighbour_use::used);
             if (one.second.used <= one.second.listed) return one;
             move(one, neighbour_use::used, one.second.used);
@@ -156,7 +156,7 @@ class neighbour_table {
         return links_[link];
     }
 
-    std::size_t most_of_link_;
+    std::size_t max_per_link_;
     map entries_;
     std::vector<link_entries> links_;
 };

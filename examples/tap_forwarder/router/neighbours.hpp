@@ -43,7 +43,7 @@ class neighbours {
 
     /// \param held outlives this; it may hold packets of other neighbours, too
     explicit neighbours(held_packets<Packet>& held, neighbour_settings const& settings = {})
-        : settings_{settings}, held_{&held}, table_{settings.most_of_link, settings.seed} {}
+        : settings_{settings}, held_{&held}, table_{settings.max_per_link, settings.seed} {}
     neighbours(neighbours const&) = delete;
     neighbours& operator=(neighbours const&) = delete;
     ~neighbours() {
@@ -73,7 +73,7 @@ class neighbours {
     [[nodiscard]] std::optional<Packet> hold(key const& who, Packet packet) {
         auto const found = table_.find(who);
         if (found == table_.end()) return packet;
-        return held_->push(found->second.held, std::move(packet), settings_.most_held);
+        return held_->push(found->second.held, std::move(packet), settings_.max_held);
     }
 
     /// A neighbour told its MAC: calls release(packet) for each that waited, and drop(packet) for each that waited for

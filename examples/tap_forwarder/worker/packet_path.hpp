@@ -73,14 +73,14 @@ class packet_path {
           proxied_{shared.services, settings.answer_for}, answers_{output_, proxied_, std::move(told)},
           router_{output_, answers_, shared.routes, settings.sources}, proxy_{shared.flows, shared.clients,
                                                                               shared.services, settings.proxy} {
-        spares_.reserve(most_spares);
+        spares_.reserve(max_spares);
     }
     packet_path(packet_path const&) = delete;
     packet_path& operator=(packet_path const&) = delete;
 
     /// To be read into; none when all buffers are in use.
     [[nodiscard]] tap_packet buffer(std::uint32_t link) {
-        auto packet = pool_.take(tap_packet::most_bytes, link, packet_origin::link);
+        auto packet = pool_.take(tap_packet::max_bytes, link, packet_origin::link);
         packet.set_from_local_pod(output_.links()[link].is_of_local_pods());
         return packet;
     }
@@ -109,7 +109,7 @@ class packet_path {
             now, [&](tap_packet& p, kubeproxy::outcome const& o) { router_.settle(p, o, now); },
             [&](std::size_t size) -> tap_packet* {
                 auto packet = pool_.take(size, 0, packet_origin::router);
-                if (!packet || spares_.size() == most_spares) return nullptr;
+                if (!packet || spares_.size() == max_spares) return nullptr;
                 ++counters_.made;
                 return &spares_.emplace_back(std::move(packet));
             });
@@ -129,7 +129,7 @@ class packet_path {
 
   private:
     /// Twice what the longest packet becomes.
-    static constexpr std::size_t most_spares = 2 * kubeproxy::max_pieces;
+    static constexpr std::size_t max_spares = 2 * kubeproxy::max_pieces;
     using answers_type = neighbour_answers<Port, service_addresses, Told>;
 
     template <kubeproxy::ip_version V>
@@ -167,7 +167,7 @@ class packet_path {
         spares_.clear();
     }
     [[nodiscard]] tap_packet* spare(tap_packet const& like, std::size_t size) {
-        if (spares_.size() == most_spares) return nullptr;
+        if (spares_.size() == max_spares) return nullptr;
         auto packet = pool_.take(size, like.link(), like.origin());
         if (!packet) return nullptr;
         ++counters_.made;

@@ -99,7 +99,7 @@ class worker {
     void hear(news const& what) {
         {
             std::lock_guard const lock{mutex_};
-            if (tasks_.size() >= most_waiting_tasks) return;
+            if (tasks_.size() >= max_waiting_tasks) return;
         }
         post([this, what] {
             std::visit(
@@ -119,7 +119,7 @@ class worker {
             if (self->tell_) self->tell_(*self, {link, address, mac});
         }
     };
-    static constexpr std::size_t most_waiting_tasks = 1024;
+    static constexpr std::size_t max_waiting_tasks = 1024;
     static constexpr auto tick_time = std::chrono::milliseconds{100};
     /// Of the flow table, looked at with each tick for what has expired; bursts look at some, too.
     static constexpr std::size_t sweep = 4096;

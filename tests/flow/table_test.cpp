@@ -135,7 +135,7 @@ TYPED_TEST(table_test, a_flow_that_was_looked_up_already_is_entered_by_what_answ
     auto const to_vip = client_to_vip<ipv4>(1), to_pod = client_to_pod<ipv4>(2, 50'000);
     ASSERT_FALSE(table.find(to_vip));
     EXPECT_EQ(table.reply_hash(to_pod), table.hash(to_pod.mirrored()));
-    auto const added = table.insert_unknown(unknown(to_vip), unknown(to_pod.mirrored()), tcp_flow, at(0s));
+    auto const added = table.insert_new(unknown(to_vip), unknown(to_pod.mirrored()), tcp_flow, at(0s));
     ASSERT_EQ(added.what, insert_outcome::inserted);
     EXPECT_EQ(table.find(to_vip), added.ref);
     EXPECT_EQ(table.template leaves_as<ipv4>(added.ref), to_pod);
@@ -144,11 +144,11 @@ TYPED_TEST(table_test, a_flow_that_was_looked_up_already_is_entered_by_what_answ
     EXPECT_EQ(table.body(added.ref).transport_change, changes.transport);
 
     auto const other = client_to_vip<ipv4>(3);
-    auto const taken = table.insert_unknown(unknown(other), unknown(to_pod.mirrored()), tcp_flow, at(0s));
+    auto const taken = table.insert_new(unknown(other), unknown(to_pod.mirrored()), tcp_flow, at(0s));
     EXPECT_EQ(taken.what, insert_outcome::reply_taken);
     EXPECT_EQ(taken.ref, added.ref.mirrored());
     EXPECT_FALSE(table.find(other));
-    EXPECT_EQ(table.insert_unknown(unknown(other), unknown(other), tcp_flow, at(0s)).what, insert_outcome::reply_taken);
+    EXPECT_EQ(table.insert_new(unknown(other), unknown(other), tcp_flow, at(0s)).what, insert_outcome::reply_taken);
     EXPECT_EQ(table.counters().flows(), 1u);
 }
 

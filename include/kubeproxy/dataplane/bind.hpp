@@ -188,7 +188,7 @@ class bind_stage {
         auto const& so_far = p.result();
         bool const has_backend = so_far.backend != no_backend;
         auto const state = initial_state(p.key().protocol, event_of(p.headers()));
-        return flows_->insert_unknown(
+        return flows_->insert_new(
             hashed_tuple<From>{words_of(p.key()), p.hash()}, hashed_tuple<To>{mirrored(words_of(after)), reply_hash},
             {.service = so_far.service,
              .backend = so_far.backend,

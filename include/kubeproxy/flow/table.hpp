@@ -37,11 +37,11 @@ inline namespace v0_2 {
 /// has_passed()'s acquire load (quiescence.hpp). Nothing needs a sequentially consistent load.
 template <class Sharing, class Memory, class Hash = flow_hash>
 class basic_flow_table {
-    using directory_type = flow_directory<Sharing, Memory, Hash>;
+    using linked_records_type = linked_records<Sharing, Memory, Hash>;
 
   public:
     using sharing_type = Sharing;
-    using body_type = typename directory_type::body_type;
+    using body_type = typename linked_records_type::body_type;
 
     /// \param key keeps clients from choosing packets whose flows fall into one place
     basic_flow_table(flow_table_size size, secret const& key) requires(!Sharing::is_shared)
@@ -112,13 +112,13 @@ class basic_flow_table {
         auto const first = flows_.hashed(original);
         if (auto const ref = in_the_way(first, now)) return {insert_outcome::duplicate, ref};
         auto const reply = mirrored(words_of(translated));
-        return insert_unknown(first, hashed_tuple<T>{reply, flows_.hash(reply)}, what, now);
+        return insert_new(first, hashed_tuple<T>{reply, flows_.hash(reply)}, what, now);
     }
     /// The same where find() has just found no flow of `original`, which was not expired either. Another worker may
     /// have entered it since. \param reply what packets of the other direction show
     template <ip_version O, ip_version T>
-    [[nodiscard]] insert_result insert_unknown(hashed_tuple<O> const& original, hashed_tuple<T> const& reply,
-                                               new_flow const& what, flow_time now) noexcept;
+    [[nodiscard]] insert_result insert_new(hashed_tuple<O> const& original, hashed_tuple<T> const& reply,
+                                           new_flow const& what, flow_time now) noexcept;
     /// Of the tuple that replies to `translated` show.
     template <ip_version T>
     [[nodiscard]] std::uint64_t reply_hash(tuple<T> const& translated) const noexcept {
@@ -217,7 +217,7 @@ class basic_flow_table {
     }
 
   private:
-    using records_type = typename directory_type::records_type;
+    using records_type = typename linked_records_type::records_type;
 
     basic_flow_table(flow_table_size size, secret const& key, quiescent_domain* domain)
         : key_{key}, flows_{size.narrow, size.wide, key.derive(secret_use::flow_table), domain},
@@ -241,8 +241,8 @@ class basic_flow_table {
     [[nodiscard]] flow_ref take_record(std::uint64_t hash, flow_time now) noexcept;
 
     secret key_;
-    directory_type flows_;
-    flow_reaper<Sharing, directory_type> reaper_;
+    linked_records_type flows_;
+    flow_reaper<Sharing, linked_records_type> reaper_;
     sctp_tag_store<Sharing> tags_;
     quiescent_domain* domain_;
 };
@@ -254,8 +254,8 @@ using shared_flow_table = basic_flow_table<shared_workers, huge_page_memory>;
 
 template <class S, class M, class H>
 template <ip_version O, ip_version T>
-insert_result basic_flow_table<S, M, H>::insert_unknown(hashed_tuple<O> const& original, hashed_tuple<T> const& reply,
-                                                        new_flow const& what, flow_time now) noexcept {
+insert_result basic_flow_table<S, M, H>::insert_new(hashed_tuple<O> const& original, hashed_tuple<T> const& reply,
+                                                    new_flow const& what, flow_time now) noexcept {
     if constexpr (std::same_as<O, T>)
         if (original.value == reply.value) return {insert_outcome::reply_taken, {}}; // its own replies look like it
     flows_.prefetch(reply.hash);

@@ -10,18 +10,18 @@
 namespace kubeproxy::places_tests {
 namespace {
 
-TEST(place_register, new_places_come_one_after_the_other) {
-    place_register places;
+TEST(index_allocator, new_places_come_one_after_the_other) {
+    index_allocator places;
     EXPECT_EQ(places.take(), 0u);
     EXPECT_EQ(places.take(), 1u);
     EXPECT_EQ(places.count(), 2u);
     EXPECT_TRUE(places.renewed().empty());
 }
 
-TEST(place_register, a_place_comes_back_when_enough_others_wait_behind_it) {
-    place_register places;
+TEST(index_allocator, a_place_comes_back_when_enough_others_wait_behind_it) {
+    index_allocator places;
     std::vector<std::uint32_t> all;
-    for (std::size_t i = 0; i <= place_register::waiting_room + 1; ++i) all.push_back(places.take());
+    for (std::size_t i = 0; i <= index_allocator::waiting_room + 1; ++i) all.push_back(places.take());
     for (auto const place : all) places.give_back(place);
     EXPECT_EQ(places.take(), all.size()) << "not before the next settle()";
     places.settle();
@@ -33,24 +33,24 @@ TEST(place_register, a_place_comes_back_when_enough_others_wait_behind_it) {
     EXPECT_TRUE(places.renewed().empty());
 }
 
-TEST(place_register, one_that_flaps_gets_each_place_in_turn) {
-    place_register places;
+TEST(index_allocator, one_that_flaps_gets_each_place_in_turn) {
+    index_allocator places;
     auto place = places.take();
-    std::vector<std::uint32_t> last_use(2 * place_register::waiting_room, 0);
+    std::vector<std::uint32_t> last_use(2 * index_allocator::waiting_room, 0);
     for (std::uint32_t round = 1; round <= 5000; ++round) {
         places.settle();
         places.give_back(place);
         place = places.take();
         ASSERT_LT(place, last_use.size());
         if (last_use[place] != 0) {
-            EXPECT_GE(round - last_use[place], place_register::waiting_room);
+            EXPECT_GE(round - last_use[place], index_allocator::waiting_room);
         }
         last_use[place] = round;
     }
 }
 
-TEST(place_register, the_former_owner_may_take_a_place_back_while_it_waits) {
-    place_register places;
+TEST(index_allocator, the_former_owner_may_take_a_place_back_while_it_waits) {
+    index_allocator places;
     auto const first = places.take(), second = places.take();
     places.give_back(first);
     places.take_back(first); // before settle()
@@ -58,7 +58,7 @@ TEST(place_register, the_former_owner_may_take_a_place_back_while_it_waits) {
     places.give_back(first);
     places.settle();
     places.take_back(first); // after it
-    for (std::size_t i = 0; i < 3 * place_register::waiting_room; ++i) {
+    for (std::size_t i = 0; i < 3 * index_allocator::waiting_room; ++i) {
         auto const other = places.take();
         EXPECT_NE(other, first) << "it has its owner";
         EXPECT_NE(other, second);
@@ -67,8 +67,8 @@ TEST(place_register, the_former_owner_may_take_a_place_back_while_it_waits) {
     }
 }
 
-TEST(place_register, places_that_are_given_back_and_taken_back_over_and_over_leave_nothing_behind) {
-    place_register places;
+TEST(index_allocator, places_that_are_given_back_and_taken_back_over_and_over_leave_nothing_behind) {
+    index_allocator places;
     auto const place = places.take();
     for (int i = 0; i < 10'000; ++i) {
         places.give_back(place);

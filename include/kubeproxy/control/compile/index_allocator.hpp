@@ -17,7 +17,7 @@ inline namespace v0_2 {
 /// once, and then until `waiting_room` others wait behind it. Meanwhile its former owner can take it back. A flow tells
 /// 256 lives of a place apart, so it would have to sleep through 256 * waiting_room removals to take a new owner for
 /// its old one.
-class place_register {
+class index_allocator {
   public:
     static constexpr std::size_t waiting_room = 256;
 

@@ -86,8 +86,8 @@ class placement {
     }
 
     snapshot* working_;
-    place_register services_;
-    place_register backends_;
+    index_allocator services_;
+    index_allocator backends_;
     bool has_released_ = false;
     std::map<endpoint_key, std::uint32_t> former_; ///< places of removed endpoints that nobody else got yet
 };

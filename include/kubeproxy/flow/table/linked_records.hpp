@@ -40,12 +40,12 @@ struct hashed_tuple {
 /// in one entry or both, and only its inserter may end it. Else live: whoever replaces its state by 0
 /// takes out both entries and gives the record back, so that this happens once.
 template <class Sharing, class Memory, class Hash>
-class flow_directory {
+class linked_records {
   public:
     using records_type = flow_records<Sharing, Memory>;
     using body_type = typename records_type::body_type;
 
-    flow_directory(std::uint32_t narrow, std::uint32_t wide, std::uint64_t seed, quiescent_domain* domain)
+    linked_records(std::uint32_t narrow, std::uint32_t wide, std::uint64_t seed, quiescent_domain* domain)
         : hash_{seed}, records_{narrow, wide, domain}, index_{2 * (std::size_t{records_.narrow_capacity()} +
                                                                    records_.wide_capacity())} {}
 
@@ -150,7 +150,7 @@ class flow_directory {
 
 template <class Sharing, class Memory, class Hash>
 template <ip_version O, ip_version T>
-inline insert_result flow_directory<Sharing, Memory, Hash>::link(flow_ref ref, flow_state state,
+inline insert_result linked_records<Sharing, Memory, Hash>::link(flow_ref ref, flow_state state,
                                                                  hashed_tuple<O> const& original,
                                                                  hashed_tuple<T> const& reply) noexcept {
     assert(Sharing::is_shared || !search(original.value, original.hash));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <concepts>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,19 @@ static_assert(!data_path<number, sort_out, look_up>, "the last stage must settle
 static_assert(!data_path<number, sort_out, look_up, throwing_finish>, "a stage that may throw is none");
 static_assert(data_path<even, sort_out, look_up, finish>, "a stage that does not take a type is passed by");
 static_assert(!data_path<std::string, sort_out, look_up, finish>, "nobody takes the frame");
+
+struct says_yes {
+    bool operator()(kept&) const noexcept { return true; }
+};
+template <class Fault, class... Stages>
+concept fails_by = std::same_as<data_path_fault<number, Stages...>, Fault>;
+
+// A fault is named by its stage, or by what no stage handles.
+static_assert(fails_by<detail::no_fault, sort_out, look_up, finish>);
+static_assert(fails_by<detail::stage_may_throw<throwing_finish, kept>, sort_out, look_up, throwing_finish>);
+static_assert(fails_by<detail::stage_returns_no_step<says_yes, kept, bool>, sort_out, look_up, says_yes, finish>);
+static_assert(fails_by<detail::no_stage_handles<kept>, sort_out, look_up>);
+static_assert(fails_by<detail::no_stage_handles<even>, look_up, sort_out, finish>, "the first of several");
 
 using path = pipeline<number, 4, sort_out, look_up, finish>;
 

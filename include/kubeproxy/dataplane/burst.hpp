@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cassert>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <tuple>
@@ -28,9 +29,7 @@ struct append_unique<type_list<Have...>, T> {
 
 /// `List` and the alternatives of a stage's result that are not settled.
 template <class List, class Result>
-struct append_next;
-template <class List>
-struct append_next<List, settled> {
+struct append_next { // of settled, and of what no stage may return
     using type = List;
 };
 template <class List>
@@ -67,11 +66,42 @@ struct outputs_of<Stage, type_list<In, Rest...>, Collected>
     : outputs_of<Stage, type_list<Rest...>,
                  typename append_next<Collected, typename result_of<Stage, In>::type>::type> {};
 
-template <class Stage, class Inputs>
-inline constexpr bool never_throws = false;
-template <class Stage, class... In>
-inline constexpr bool never_throws<Stage, type_list<In...>> = ((!takes<Stage, In> ||
-                                                                std::is_nothrow_invocable_v<Stage&, In&>)&&...);
+template <class Result>
+inline constexpr bool is_step = std::same_as<Result, settled>;
+template <class... Next>
+inline constexpr bool is_step<step<Next...>> = true;
+
+/// What is wrong with a path, as a type that names it.
+struct no_fault {};
+template <class Stage, class State>
+struct stage_may_throw {};
+template <class Stage, class State, class Result>
+struct stage_returns_no_step {};
+template <class State>
+struct no_stage_handles {};
+
+template <class Stage, class In>
+[[nodiscard]] constexpr auto fault_at() noexcept {
+    if constexpr (!takes<Stage, In>)
+        return no_fault{};
+    else if constexpr (!std::is_nothrow_invocable_v<Stage&, In&>)
+        return stage_may_throw<Stage, In>{};
+    else if constexpr (!is_step<std::invoke_result_t<Stage&, In&>>)
+        return stage_returns_no_step<Stage, In, std::invoke_result_t<Stage&, In&>>{};
+    else
+        return no_fault{};
+}
+template <class Stage>
+[[nodiscard]] constexpr no_fault first_fault_of(type_list<>) noexcept {
+    return {};
+}
+template <class Stage, class In, class... Rest>
+[[nodiscard]] constexpr auto first_fault_of(type_list<In, Rest...>) noexcept {
+    if constexpr (std::same_as<decltype(fault_at<Stage, In>()), no_fault>)
+        return first_fault_of<Stage>(type_list<Rest...>{});
+    else
+        return fault_at<Stage, In>();
+}
 
 template <class Stage, class In>
 concept takes_preparation = requires(Stage& stage, In& in) {
@@ -83,16 +113,41 @@ inline constexpr bool prepares = false;
 template <class Stage, class... In>
 inline constexpr bool prepares<Stage, type_list<In...>> = (takes_preparation<Stage, In> || ...);
 
+/// The first fault of the stages in this order, if packets of these types come to the first one.
 template <class Inputs, class... Stages>
-struct path_check : std::bool_constant<std::same_as<Inputs, type_list<>>> {};
+struct path_fault {
+    using type = no_fault;
+};
+template <class In, class... Rest>
+struct path_fault<type_list<In, Rest...>> {
+    using type = no_stage_handles<In>;
+};
 template <class Inputs, class Stage, class... Rest>
-struct path_check<Inputs, Stage, Rest...> {
-    static constexpr bool value = [] {
-        if constexpr (never_throws<Stage, Inputs>)
-            return path_check<typename outputs_of<Stage, Inputs>::type, Rest...>::value;
-        else
-            return false;
-    }();
+struct path_fault<Inputs, Stage, Rest...> {
+    using of_stage = decltype(first_fault_of<Stage>(Inputs{}));
+    using type = typename std::conditional_t<std::same_as<of_stage, no_fault>,
+                                             path_fault<typename outputs_of<Stage, Inputs>::type, Rest...>,
+                                             std::type_identity<of_stage>>::type;
+};
+
+/// Says in words what the fault is.
+template <class Fault>
+struct path_check {
+    static_assert(std::same_as<Fault, no_fault>);
+};
+template <class Stage, class State>
+struct path_check<stage_may_throw<Stage, State>> {
+    static_assert(!takes<Stage, State>, "a stage of this data path may throw: declare its operator() noexcept");
+};
+template <class Stage, class State, class Result>
+struct path_check<stage_returns_no_step<Stage, State, Result>> {
+    static_assert(is_step<Result>, "a stage of this data path returns neither step<...> nor settled");
+};
+template <class State>
+struct path_check<no_stage_handles<State>> {
+    static_assert(std::is_same_v<State, settled>,
+                  "no stage of this data path handles packets in this state: a stage is "
+                  "missing, or stands in the wrong place");
 };
 
 template <class List>
@@ -113,11 +168,16 @@ struct inputs_of<K, Inputs, Stage, Rest...> : inputs_of<K - 1, typename outputs_
 
 } // namespace detail
 
+/// What is wrong with the stages in this order, as a type that names it: detail::no_fault, stage_may_throw,
+/// stage_returns_no_step or no_stage_handles.
+template <class Frame, class... Stages>
+using data_path_fault = typename detail::path_fault<detail::type_list<Frame>, Stages...>::type;
+
 /// Whether the stages, in this order, settle every packet that starts as a Frame: none throws, and behind the last
 /// one all are settled. A packet passes by a stage that does not take its type, so a stage in the wrong
 /// place leaves packets unsettled, and the path does not compile.
 template <class Frame, class... Stages>
-concept data_path = detail::path_check<detail::type_list<Frame>, Stages...>::value;
+concept data_path = std::same_as<data_path_fault<Frame, Stages...>, detail::no_fault>;
 
 /// Stages over a burst. A stage that has a `prepare` half (it computes an address and prefetches it) waits until all
 /// packets of the burst have come to it and were prepared, so that their memory latencies overlap; between such
@@ -127,8 +187,7 @@ concept data_path = detail::path_check<detail::type_list<Frame>, Stages...>::val
 ///     locate    all packets        ─┐ prepare(track): prefetch the record
 ///     track, select, rewrite       packet by packet, in order
 template <class Frame, std::size_t Burst, class... Stages>
-    requires data_path<Frame, Stages...>
-class pipeline {
+class pipeline : detail::path_check<data_path_fault<Frame, Stages...>> {
   public:
     static constexpr std::size_t burst_size = Burst;
 

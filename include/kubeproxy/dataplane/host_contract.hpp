@@ -1,14 +1,43 @@
 #pragma once
 
+#include "kubeproxy/dataplane/burst.hpp"
+#include "kubeproxy/dataplane/packet_states.hpp"
 #include "kubeproxy/service/publication.hpp"
 #include "kubeproxy/sync/setup_error.hpp"
 
 #include <stdexcept>
+#include <type_traits>
 
 /// What a host must provide to a proxy, and the errors that it gets if it does not.
 namespace kubeproxy {
 inline namespace v0_2 {
+
+/// In place of a host's own stage: all packets pass it by.
+struct no_stage {};
+
 namespace detail {
+
+template <class Stage, class P>
+inline constexpr bool takes_some_packet =
+    std::is_same_v<Stage, no_stage> || takes<Stage, seen<P, ipv4>> || takes<Stage, seen<P, ipv6>>;
+template <class Stage, class P, ip_version V>
+using fault_of = decltype(fault_at<Stage, seen<P, V>>());
+template <class Stage, class P>
+inline constexpr bool never_throws = !std::is_same_v<fault_of<Stage, P, ipv4>, stage_may_throw<Stage, seen<P, ipv4>>> &&
+                                     !std::is_same_v<fault_of<Stage, P, ipv6>, stage_may_throw<Stage, seen<P, ipv6>>>;
+template <class Stage, class P>
+inline constexpr bool returns_packets =
+    !never_throws<Stage, P> ||
+    (std::is_same_v<fault_of<Stage, P, ipv4>, no_fault> && std::is_same_v<fault_of<Stage, P, ipv6>, no_fault>);
+
+/// Stages point to parts of their proxy, so a proxy stays where it is.
+template <class Proxy>
+struct a_proxy_cannot_be_moved {
+    static_assert(!std::is_class_v<Proxy>,
+                  "a proxy cannot be moved, as in a std::vector: keep proxies in a std::deque, "
+                  "in a std::array, or each behind a std::unique_ptr");
+    static service_source& services;
+};
 
 /// The table. A worker that enters another domain than the table's could read a flow record while another worker reuses
 /// it, so this fails.

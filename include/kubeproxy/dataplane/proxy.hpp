@@ -7,6 +7,7 @@
 #include "kubeproxy/dataplane/locate.hpp"
 #include "kubeproxy/dataplane/parse.hpp"
 #include "kubeproxy/dataplane/preselect.hpp"
+#include "kubeproxy/dataplane/proxy_settings.hpp"
 #include "kubeproxy/dataplane/reject.hpp"
 #include "kubeproxy/dataplane/removed_probe.hpp"
 #include "kubeproxy/dataplane/rewrite.hpp"
@@ -22,30 +23,11 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 namespace kubeproxy {
 inline namespace v0_2 {
-
-struct proxy_settings {
-    /// The same on every node, or nodes behind ECMP choose different backends. It is not a secret: it only decides
-    /// which clients share a backend. The secret is the flow table's.
-    std::uint64_t ring_seed = 1;
-    worker_share share{}; ///< this worker's part of the source ports
-    translation_settings translation{};
-    fragment_settings fragments{};
-    reject_settings rejects{};
-    /// Connections that go directly to addresses of backends get flows, too, so that a client may use one source port
-    /// for a pod and for a service in front of it: the later connection gets another. Off, replies to both belong to
-    /// the service's. They take room in the flow table, as every flow does.
-    bool track_direct = false;
-    std::size_t affinity_clients = 16384;  ///< remembered for session affinity, where the worker has its own memory
-    rate_limit new_flows{.per_second = 0}; ///< beyond it flows are not entered; 0: no limit
-    std::size_t sweep_per_burst = 16;      ///< flow records looked at for expiry with a burst, at most
-};
-
-/// All packets pass by a stage that takes none.
-struct no_stage {};
 
 /// kube-proxy of stock stages: one worker.
 ///
@@ -53,7 +35,7 @@ struct no_stage {};
 ///     fragments  a later fragment gets the ports of its first one; an early one waits for it
 ///     (own)      a stage of the host's: an access list, a counter, a sampler
 ///     locate     headers -> a place in the flow table                          (prefetches its index)
-///     preselect    no place: most likely a new flow, so its backend              (prefetches where it will be entered)
+///     preselect  no place: most likely a new flow, so its backend            (prefetches where it will be entered)
 ///     track      place -> the flow, and where it goes; or none                 (prefetches its record)
 ///     select     no flow: service -> policy -> ring -> backend
 ///     bind       backend -> new addresses, a source port where one is needed; the flow is entered
@@ -65,8 +47,21 @@ struct no_stage {};
 ///
 /// The table and the source outlive the proxy; with a shared table each worker has a proxy of its own. The object stays
 /// where it is: its stages know each other's surroundings.
-template <packet_buffer P, class Table = flow_table, class OwnStage = no_stage>
+/// P is a packet_buffer.
+template <class P, class Table = flow_table, class OwnStage = no_stage>
 class proxy {
+    static_assert(detail::has_bytes<P>, "proxy<P>: P needs `mutable_byte_span bytes() noexcept`, see packet_buffer");
+    static_assert(detail::has_headroom<P>, "proxy<P>: P needs `std::size_t headroom() const noexcept`");
+    static_assert(detail::has_grow_front<P>, "proxy<P>: P needs `void grow_front(std::size_t) noexcept`");
+    static_assert(detail::has_shrink_front<P>, "proxy<P>: P needs `void shrink_front(std::size_t) noexcept`");
+    static_assert(detail::has_truncate<P>, "proxy<P>: P needs `void truncate(std::size_t) noexcept`");
+    static_assert(detail::takes_some_packet<OwnStage, P>,
+                  "a host's stage takes no packet of this proxy: it needs `step<seen<P, V>> operator()(seen<P, V>&) "
+                  "noexcept` for V = ipv4, ipv6 or both, with the P of proxy<P>");
+    static_assert(detail::never_throws<OwnStage, P>, "a host's stage may throw: declare its operator() noexcept");
+    static_assert(detail::returns_packets<OwnStage, P>,
+                  "a host's stage returns `step<seen<P, V>>`, with what it took or settled, or `settled`");
+
   public:
     /// Whose session affinity is shared as the flows are.
     using affinity_type = basic_affinity_table<typename Table::sharing_type>;
@@ -99,7 +94,18 @@ class proxy {
                                  {flows.key().derive(secret_use::identifications), settings.share,
                                   settings.fragments.table.messages, settings.fragments.table.lifetime}},
                 reject_stage<P>{burst_, settings.rejects}} {}
+    /// Does not compile.
+    template <class Sharing>
+        requires(!std::same_as<Sharing, typename Table::sharing_type>)
+    proxy(Table& flows, basic_affinity_table<Sharing>&, service_source& services, proxy_settings const& = {},
+          OwnStage = {})
+        : proxy{flows, services} {
+        static_assert(std::is_same_v<Sharing, typename Table::sharing_type>,
+                      "a shared_flow_table goes with a shared_affinity_table, a flow_table with an affinity_table");
+    }
     proxy(proxy const&) = delete;
+    /// Does not compile, and says why where a container would move proxies.
+    proxy(proxy&& other) noexcept : proxy{*other.flows_, detail::a_proxy_cannot_be_moved<proxy>::services} {}
     proxy& operator=(proxy const&) = delete;
 
     /// Settles each packet, in order: `settle(packet, outcome)` is called once for every one when its burst is done.
@@ -113,8 +119,10 @@ class proxy {
     /// A callback may throw. The exception leaves process(), and the proxy works on with the next call. What was not
     /// settled by then is the host's to clean up: the rest of `packets`, and buffers from `spare`. A packet is counted
     /// just before `settle` gets it, so counters say what the host was told, no more.
-    template <std::invocable<P&, outcome const&> Settle, spare_source<P> Spare = no_spares>
+    template <class Settle, class Spare = no_spares>
     void process(std::span<P> packets, std::chrono::nanoseconds now, Settle&& settle, Spare&& spare = {}) {
+        static_assert(std::is_invocable_v<Settle&, P&, outcome const&>, "process() calls settle(P&, outcome const&)");
+        static_assert(spare_source<Spare, P>, "process() calls `P* spare(P& like, std::size_t size)`");
         while (!packets.empty()) {
             auto const burst = packets.first(std::min(packets.size(), burst_size));
             process_burst(burst, now, settle, spare);
@@ -127,8 +135,10 @@ class proxy {
     /// hosts that let either happen, about ten times a second. A call costs at most some microseconds, and nothing
     /// between changes. \param settle as of process(); what it gets is to be forwarded by its destination \param make
     /// `make(size)` returns a P* whose bytes() are `size` bytes, or null
-    template <std::invocable<P&, outcome const&> Settle, std::invocable<std::size_t> Make>
+    template <class Settle, class Make>
     void tick(std::chrono::nanoseconds now, Settle&& settle, Make&& make) {
+        static_assert(std::is_invocable_v<Settle&, P&, outcome const&>, "tick() calls settle(P&, outcome const&)");
+        static_assert(std::is_invocable_r_v<P*, Make&, std::size_t>, "tick() calls `P* make(std::size_t size)`");
         flow_time const at{std::chrono::duration_cast<std::chrono::milliseconds>(now)};
         auto const emit = [&](P& packet) { settle(packet, outcome{.what = verdict::forward()}); };
         read_side_section const section{services_};

@@ -44,8 +44,13 @@ class basic_flow_table {
     using body_type = typename linked_records_type::body_type;
 
     /// \param key keeps clients from choosing packets whose flows fall into one place
-    basic_flow_table(flow_table_size size, secret const& key) requires(!Sharing::is_shared)
-        : basic_flow_table{size, key, nullptr} {}
+    basic_flow_table(flow_table_size size, secret const& key) : basic_flow_table{size, key, nullptr} {
+        static_assert(!Sharing::is_shared, "a shared table needs its workers' source: {size, secret, services}");
+    }
+    /// Does not compile.
+    explicit basic_flow_table(flow_table_size size) : basic_flow_table{size, secret{0}, nullptr} {
+        static_assert(!std::same_as<Sharing, Sharing>, "a table needs a secret: {size, secret::from_system()}");
+    }
     /// \param services the service_source of the workers, whose quiescent domain is theirs. It outlives the table.
     template <has_quiescence Source>
     basic_flow_table(flow_table_size size, secret const& key, Source& services) requires(Sharing::is_shared)

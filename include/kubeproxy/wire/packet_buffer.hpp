@@ -10,6 +10,35 @@
 namespace kubeproxy {
 inline namespace v0_2 {
 
+namespace detail {
+// The functions of a packet_buffer, one by one, so that an error can say which one is missing.
+template <class P>
+concept has_bytes = requires(P& p) {
+    { p.bytes() }
+    noexcept->std::convertible_to<mutable_byte_span>;
+};
+template <class P>
+concept has_headroom = requires(P const& p) {
+    { p.headroom() }
+    noexcept->std::convertible_to<std::size_t>;
+};
+template <class P>
+concept has_grow_front = requires(P& p, std::size_t n) {
+    { p.grow_front(n) }
+    noexcept;
+};
+template <class P>
+concept has_shrink_front = requires(P& p, std::size_t n) {
+    { p.shrink_front(n) }
+    noexcept;
+};
+template <class P>
+concept has_truncate = requires(P& p, std::size_t n) {
+    { p.truncate(n) }
+    noexcept;
+};
+} // namespace detail
+
 /// A packet in the host's own buffer. It starts at the IP header; what lies behind the packet (link-layer
 /// padding) may be included.
 ///
@@ -19,18 +48,8 @@ inline namespace v0_2 {
 /// shrink_front(n)  n bytes less at the front. \pre n <= bytes().size()
 /// truncate(size)   only the first `size` bytes stay. \pre size <= bytes().size()
 template <class P>
-concept packet_buffer = requires(P& p, P const& c, std::size_t n) {
-    { p.bytes() }
-    noexcept->std::convertible_to<mutable_byte_span>;
-    { c.headroom() }
-    noexcept->std::convertible_to<std::size_t>;
-    { p.grow_front(n) }
-    noexcept;
-    { p.shrink_front(n) }
-    noexcept;
-    { p.truncate(n) }
-    noexcept;
-};
+concept packet_buffer = detail::has_bytes<P> && detail::has_headroom<P> && detail::has_grow_front<P> &&
+    detail::has_shrink_front<P> && detail::has_truncate<P>;
 
 /// What the transport checksum field holds.
 enum class checksum_state : std::uint8_t {

@@ -16,5 +16,7 @@ int main(int count, char** arguments) {
         shared_flow_table flows{{.narrow = 64, .wide = 64}, secret{1}, other};
         proxy<span_packet, shared_flow_table> const proxy{flows, services};
     }
+    if (mistake == "table_too_large") flow_table const flows{{.narrow = 0xffff'ffff}, secret{1}};
+    if (mistake == "no_share") port_pool<ipv4> const ports{1, {.index = 1, .count = 1}};
     return 0;
 }

@@ -5,6 +5,8 @@
 #include "kubeproxy/service/publication.hpp"
 #include "kubeproxy/sync/setup_error.hpp"
 
+#include <atomic>
+#include <cassert>
 #include <stdexcept>
 #include <type_traits>
 
@@ -51,6 +53,31 @@ template <class Table>
     return flows;
 }
 
+/// Finds, in builds with assertions, a call of a proxy that begins before another one has ended. With NDEBUG it does
+/// nothing.
+class one_call_at_a_time {
+  public:
+    class scope {
+      public:
+        explicit scope(one_call_at_a_time& calls) noexcept : calls_{&calls} { calls_->begin(); }
+        scope(scope const&) = delete;
+        scope& operator=(scope const&) = delete;
+        ~scope() { calls_->end(); }
+
+      private:
+        one_call_at_a_time* calls_;
+    };
+
+    void begin() noexcept {
+        assert(!is_running_.exchange(true, std::memory_order_relaxed) &&
+               "two threads use one proxy at a time, or its callback does: each worker needs a proxy of its own");
+    }
+    void end() noexcept { assert(is_running_.exchange(false, std::memory_order_relaxed)); }
+
+  private:
+    std::atomic<bool> is_running_{false}; ///< there with NDEBUG, too, so that both kinds of objects link
+};
+
 /// Calls f() at the end of a scope that done() has not been called in: when an exception ends it.
 template <class F>
 class unless_done {
@@ -67,6 +94,8 @@ class unless_done {
     F f_;
     bool is_done_ = false;
 };
+template <class F>
+unless_done(F) -> unless_done<F>;
 
 } // namespace detail
 } // namespace v0_2

@@ -123,6 +123,7 @@ class proxy {
     void process(std::span<P> packets, std::chrono::nanoseconds now, Settle&& settle, Spare&& spare = {}) {
         static_assert(std::is_invocable_v<Settle&, P&, outcome const&>, "process() calls settle(P&, outcome const&)");
         static_assert(spare_source<Spare, P>, "process() calls `P* spare(P& like, std::size_t size)`");
+        detail::one_call_at_a_time::scope const alone{calls_};
         while (!packets.empty()) {
             auto const burst = packets.first(std::min(packets.size(), burst_size));
             process_burst(burst, now, settle, spare);
@@ -139,6 +140,7 @@ class proxy {
     void tick(std::chrono::nanoseconds now, Settle&& settle, Make&& make) {
         static_assert(std::is_invocable_v<Settle&, P&, outcome const&>, "tick() calls settle(P&, outcome const&)");
         static_assert(std::is_invocable_r_v<P*, Make&, std::size_t>, "tick() calls `P* make(std::size_t size)`");
+        detail::one_call_at_a_time::scope const alone{calls_};
         flow_time const at{std::chrono::duration_cast<std::chrono::milliseconds>(now)};
         auto const emit = [&](P& packet) { settle(packet, outcome{.what = verdict::forward()}); };
         read_side_section const section{services_};
@@ -289,6 +291,7 @@ class proxy {
     std::array<detail::packet_storage<P, ipv4>, burst_size> ipv4_storage_{};
     std::array<detail::packet_storage<P, ipv6>, burst_size> ipv6_storage_{};
     path path_;
+    detail::one_call_at_a_time calls_;
 };
 
 } // namespace v0_2

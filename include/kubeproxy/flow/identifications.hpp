@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cassert>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -38,9 +37,10 @@ class identification_pool {
   public:
     /// \param in_use how long after it was taken an identification may be sent
     identification_pool(std::uint64_t seed, worker_share share, std::chrono::milliseconds in_use)
-        : hash_{seed}, first_{bound(share.index, share.count)}, size_{bound(share.index + 1, share.count) - first_},
-          rest_{static_cast<std::uint32_t>((max_datagram_lifetime + in_use).count())}, counters_(counter_count) {
-        assert(share.index < share.count && share.count <= 65536 / blocks);
+        : hash_{seed}, first_{bound(detail::checked(share).index, share.count)},
+          size_{bound(share.index + 1, share.count) - first_}, rest_{static_cast<std::uint32_t>(
+                                                                   (max_datagram_lifetime + in_use).count())},
+          counters_(counter_count) {
         for (std::size_t i = 0; i < counter_count; ++i)
             counters_[i].next =
                 static_cast<std::uint32_t>(hash_(tuple<ipv4>{.source_port = static_cast<std::uint16_t>(i)}) % size_);
@@ -65,6 +65,7 @@ class identification_pool {
   private:
     static constexpr std::chrono::milliseconds max_datagram_lifetime{120'000};
     static constexpr std::size_t blocks = 16, counter_count = 1024; // 140 KiB
+    static_assert(65536 / blocks == worker_share::max_count, "each worker has an identification in each block");
 
     struct usage {
         flow_time last{};

@@ -4,15 +4,21 @@
 #include "kubeproxy/flow/flow_time.hpp"
 #include "kubeproxy/flow/mapping.hpp"
 #include "kubeproxy/flow/table/record.hpp"
+#include "kubeproxy/sync/setup_error.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 
 namespace kubeproxy {
 inline namespace v0_2 {
 
-/// How many flows a table holds: with IPv4 on both sides, and with IPv6 on a side. Each at most 2^29.
+/// How many flows a table holds: with IPv4 on both sides, and with IPv6 on a side.
 struct flow_table_size {
+    static constexpr std::uint32_t max = std::uint32_t{1} << 29; ///< of each
+
     std::uint32_t narrow = 65536;
     std::uint32_t wide = 65536;
 };
@@ -28,6 +34,14 @@ struct new_flow {
 };
 
 namespace detail {
+
+[[nodiscard]] inline flow_table_size checked(flow_table_size size) {
+    auto const largest = std::max(size.narrow, size.wide);
+    if (largest > flow_table_size::max)
+        fail_set_up(std::length_error{"a flow table holds at most 2^29 (536870912) flows of each kind, not " +
+                                      std::to_string(largest)});
+    return size;
+}
 
 /// Writes the record of a new flow, except for its state, which the insertion sets last.
 template <class Record, ip_version O, ip_version T>

@@ -5,7 +5,6 @@
 #include "kubeproxy/flow/tuple.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -41,8 +40,7 @@ class port_pool {
 
     /// \param seed a secret: it hides which port comes next from those who do not see the traffic
     explicit port_pool(std::uint64_t seed, worker_share share = {})
-        : share_{share}, hash_{seed}, cursors_(cursor_count) {
-        assert(share.index < share.count);
+        : share_{detail::checked(share)}, hash_{seed}, cursors_(cursor_count) {
         for (std::size_t i = 0; i < cursor_count; ++i)
             cursors_[i] = static_cast<std::uint32_t>(hash_(tuple<ipv4>{.source_port = static_cast<std::uint16_t>(i)}));
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kubeproxy/sync/setup_error.hpp"
 #include "kubeproxy/wire/transport.hpp"
 
 #include <algorithm>
@@ -7,6 +8,8 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 
 namespace kubeproxy {
 inline namespace v0_2 {
@@ -18,13 +21,22 @@ struct port_span {
 };
 
 /// Which of how many workers: each takes ports and fragment identifications that no other takes.
-/// \pre index < count, and count is at most 4,096
 struct worker_share {
-    std::uint32_t index = 0;
+    static constexpr std::uint32_t max_count = 4096; ///< each has 16 fragment identifications then
+
+    std::uint32_t index = 0; ///< from 0 to count - 1
     std::uint32_t count = 1;
 };
 
 namespace detail {
+
+[[nodiscard]] inline worker_share checked(worker_share share) {
+    if (share.count == 0 || share.count > worker_share::max_count || share.index >= share.count)
+        fail_set_up(std::invalid_argument{"worker_share{" + std::to_string(share.index) + ", " +
+                                          std::to_string(share.count) +
+                                          "}: the index is from 0 to count - 1, and the count from 1 to 4096"});
+    return share;
+}
 
 /// The values of one kind that one worker may give out, numbered from 0 in ascending order: every `step`th of a
 /// range, an excluded range left out.

@@ -225,7 +225,7 @@ class basic_flow_table {
     using records_type = typename linked_records_type::records_type;
 
     basic_flow_table(flow_table_size size, secret const& key, quiescent_domain* domain)
-        : key_{key}, flows_{size.narrow, size.wide, key.derive(secret_use::flow_table), domain},
+        : key_{key}, flows_{detail::checked(size).narrow, size.wide, key.derive(secret_use::flow_table), domain},
           tags_{std::size_t{size.narrow} + size.wide}, domain_{domain} {}
 
     /// How often an insertion frees a record, or the reply's tuple, before it gives up. One worker needs it once.

@@ -176,7 +176,7 @@ class basic_flow_table {
     /// Ends a flow that is_evictable() to make room for another; false when it is not, or no longer, or had ended.
     bool evict(flow_ref ref) noexcept {
         auto const raw = body(ref).raw_state.load_acquire();
-        return raw != 0 && is_evictable(static_cast<flow_state>(raw)) && flows_.records().is_settled(ref) &&
+        return raw != 0 && is_evictable(static_cast<flow_state>(raw)) && flows_.records().is_complete(ref) &&
                flows_.end_in_state(ref, raw, flow_end::evicted);
     }
     /// Ends what has expired among the next `budget` records, and fetches those after them: 1-2 ns a record, and
@@ -199,7 +199,7 @@ class basic_flow_table {
         auto const& records = flows_.records();
         auto const end = from + std::min(count, records.positions() - std::min(from, records.positions()));
         for (auto i = from; i < end; ++i)
-            if (auto const ref = records.at(i); records.is_settled(ref)) f(ref);
+            if (auto const ref = records.at(i); records.is_complete(ref)) f(ref);
         return end;
     }
     /// Where a walk ends. It never shrinks.

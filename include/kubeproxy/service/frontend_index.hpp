@@ -70,14 +70,13 @@ class frontend_index {
         std::uint32_t capacity = 0; ///< a power of two, or none
         std::uint32_t used = 0;
     };
-    /// A prefix length in use, with the number of its frontends, and of those for all ports of a protocol and for
-    /// everything.
+    /// A prefix length in use, and how many frontends have it.
     struct level {
         std::uint8_t length;
         address mask;
         std::uint32_t frontends = 0;
-        std::uint32_t any_port = 0;
-        std::uint32_t any_protocol = 0;
+        std::uint32_t any_port = 0;     ///< of these, for all ports of one protocol
+        std::uint32_t any_protocol = 0; ///< of these, for all ports and protocols
     };
 
     [[nodiscard]] static std::uint64_t hash(prefix<V> const& vip, std::uint16_t port, std::uint8_t protocol) noexcept;
@@ -95,7 +94,8 @@ class frontend_index {
     void erase_slot(prefix<V> const& vip, std::uint16_t port, std::uint8_t protocol);
     [[nodiscard]] slot& edit(prefix<V> const& vip, std::uint16_t port, std::uint8_t protocol);
     [[nodiscard]] level& level_of(std::uint8_t length);
-    static void count(level& l, frontend<V> const& f, std::uint32_t by) noexcept;
+    static void count(level& l, frontend<V> const& f) noexcept;
+    static void uncount(level& l, frontend<V> const& f) noexcept;
 
     std::vector<level> levels_; ///< longest first
     std::array<shard, shard_count> shards_{};
@@ -173,7 +173,7 @@ bool frontend_index<V>::insert(frontend<V> const& added) {
         insert_slot({added.vip, 0, presence, frontend_kind::cluster_ip, 1});
     else
         ++edit(added.vip, 0, presence).service;
-    count(level_of(added.vip.length), added, 1);
+    count(level_of(added.vip.length), added);
     return true;
 }
 
@@ -182,7 +182,7 @@ bool frontend_index<V>::erase(prefix<V> const& vip, std::uint16_t port, std::uin
     auto const* found = at(vip, port, protocol);
     if (found == nullptr) return false;
     auto& l = level_of(vip.length);
-    count(l, *found, 0xffff'ffffu);
+    uncount(l, *found);
     erase_slot(vip, port, protocol);
     if (--edit(vip, 0, presence).service == 0) erase_slot(vip, 0, presence);
     if (l.frontends == 0) levels_.erase(levels_.begin() + (&l - levels_.data()));
@@ -190,9 +190,15 @@ bool frontend_index<V>::erase(prefix<V> const& vip, std::uint16_t port, std::uin
 }
 
 template <ip_version V>
-void frontend_index<V>::count(level& l, frontend<V> const& f, std::uint32_t by) noexcept {
-    l.frontends += by;
-    if (f.port == 0) (f.protocol == 0 ? l.any_protocol : l.any_port) += by;
+void frontend_index<V>::count(level& l, frontend<V> const& f) noexcept {
+    ++l.frontends;
+    if (f.port == 0) ++(f.protocol == 0 ? l.any_protocol : l.any_port);
+}
+
+template <ip_version V>
+void frontend_index<V>::uncount(level& l, frontend<V> const& f) noexcept {
+    --l.frontends;
+    if (f.port == 0) --(f.protocol == 0 ? l.any_protocol : l.any_port);
 }
 
 template <ip_version V>

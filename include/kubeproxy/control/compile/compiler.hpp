@@ -111,7 +111,7 @@ class compiler {
 };
 
 inline std::unique_ptr<snapshot const> compiler::compile(valid_configuration const& configuration) {
-    places_.settle();
+    places_.begin_update();
     auto const node = take_node(configuration.shared_node());
     frontends4_.set_service_ranges(working_.frontends4, detail::of_version<ipv4>(configuration.service_ranges()));
     frontends6_.set_service_ranges(working_.frontends6, detail::of_version<ipv6>(configuration.service_ranges()));

@@ -11,81 +11,81 @@
 namespace kubeproxy {
 inline namespace v0_2 {
 
-/// Indices into an array of the snapshot, each with one owner at a time.
+/// Allocates indices into an array of the snapshot. Each index has one owner at a time.
 ///
-/// What was given back waits: until settle(), so that no snapshot takes away a place and gives it to another owner at
-/// once, and then until `waiting_room` others wait behind it. Meanwhile its former owner can take it back. A flow tells
-/// 256 lives of a place apart, so it would have to sleep through 256 * waiting_room removals to take a new owner for
-/// its old one.
+/// A released index stays in quarantine before another owner gets it: until the next begin_update(), so that no single
+/// snapshot moves an index from one owner to another, and then until `quarantine` more indices were released.
+/// Meanwhile the former owner can take it back. A flow distinguishes 256 owners of an index one after the other; so a
+/// flow would have to be idle during 256 * `quarantine` releases to be mistaken for one of the present owner.
 class index_allocator {
   public:
-    static constexpr std::size_t waiting_room = 256;
+    static constexpr std::size_t quarantine = 256;
 
     [[nodiscard]] std::uint32_t take() {
         drop_outdated();
-        if (count_waiting_ <= waiting_room) {
-            places_.emplace_back();
-            return static_cast<std::uint32_t>(places_.size() - 1);
+        if (quarantined_count_ <= quarantine) {
+            states_.emplace_back();
+            return static_cast<std::uint32_t>(states_.size() - 1);
         }
-        auto const place = waiting_.front().place;
-        waiting_.pop_front();
-        leave(place);
-        renewed_.push_back(place);
-        return place;
+        auto const index = quarantined_.front().index;
+        quarantined_.pop_front();
+        give_owner(index);
+        renewed_.push_back(index);
+        return index;
     }
-    void give_back(std::uint32_t place) {
-        places_[place].is_at = location::leaving;
-        leaving_.push_back({place, places_[place].stamp});
+    void release(std::uint32_t index) {
+        states_[index].where = phase::leaving;
+        leaving_.push_back({index, states_[index].stamp});
     }
-    /// Its former owner takes it back. \pre it was given back, and take() has not returned it since
-    void take_back(std::uint32_t place) { leave(place); }
+    /// Gives a released index back to its former owner. \pre take() has not returned it since its release
+    void take_back(std::uint32_t index) { give_owner(index); }
 
-    /// Before the changes that become one snapshot.
-    void settle() {
+    /// To be called before the changes that become one snapshot.
+    void begin_update() {
         for (auto const& one : leaving_) {
             if (!is_valid(one)) continue;
-            places_[one.place].is_at = location::waiting;
-            ++count_waiting_;
-            waiting_.push_back(one);
+            states_[one.index].where = phase::quarantined;
+            ++quarantined_count_;
+            quarantined_.push_back(one);
         }
         leaving_.clear();
         renewed_.clear();
-        if (waiting_.size() > 2 * (count_waiting_ + waiting_room))
-            std::erase_if(waiting_, [this](entry const& one) { return !is_valid(one); });
+        if (quarantined_.size() > 2 * (quarantined_count_ + quarantine))
+            std::erase_if(quarantined_, [this](entry const& one) { return !is_valid(one); });
     }
 
-    /// How long the array must be.
-    [[nodiscard]] std::size_t count() const noexcept { return places_.size(); }
-    /// Places that had another owner before, and were taken since settle().
+    /// The size that the array must have.
+    [[nodiscard]] std::size_t count() const noexcept { return states_.size(); }
+    /// Indices that take() has returned since begin_update() and that had an owner before.
     [[nodiscard]] std::span<std::uint32_t const> renewed() const noexcept { return renewed_; }
 
   private:
-    enum class location : std::uint8_t { owned, leaving, waiting };
-    struct place_state {
-        std::uint32_t stamp = 0; ///< changes when the place is owned again: entries with an older one are void
-        location is_at = location::owned;
+    enum class phase : std::uint8_t { owned, leaving, quarantined };
+    struct index_state {
+        std::uint32_t stamp = 0; ///< changes when the index gets an owner; list entries with another stamp are void
+        phase where = phase::owned;
     };
     struct entry {
-        std::uint32_t place;
+        std::uint32_t index;
         std::uint32_t stamp;
     };
 
-    [[nodiscard]] bool is_valid(entry const& one) const noexcept { return places_[one.place].stamp == one.stamp; }
-    void leave(std::uint32_t place) noexcept {
-        auto& state = places_[place];
-        if (state.is_at == location::waiting) --count_waiting_;
+    [[nodiscard]] bool is_valid(entry const& one) const noexcept { return states_[one.index].stamp == one.stamp; }
+    void give_owner(std::uint32_t index) noexcept {
+        auto& state = states_[index];
+        if (state.where == phase::quarantined) --quarantined_count_;
         ++state.stamp;
-        state.is_at = location::owned;
+        state.where = phase::owned;
     }
     void drop_outdated() {
-        while (!waiting_.empty() && !is_valid(waiting_.front())) waiting_.pop_front();
+        while (!quarantined_.empty() && !is_valid(quarantined_.front())) quarantined_.pop_front();
     }
 
-    std::vector<place_state> places_;
-    std::deque<entry> waiting_;
+    std::vector<index_state> states_;
+    std::deque<entry> quarantined_;
     std::vector<entry> leaving_;
     std::vector<std::uint32_t> renewed_;
-    std::size_t count_waiting_ = 0; ///< valid entries of waiting_
+    std::size_t quarantined_count_ = 0; ///< valid entries of quarantined_
 };
 
 } // namespace v0_2

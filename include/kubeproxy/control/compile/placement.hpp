@@ -25,9 +25,9 @@ class placement {
     explicit placement(snapshot& working) noexcept : working_{&working} {}
 
     /// Before the changes that become one snapshot.
-    void settle() {
-        services_.settle();
-        backends_.settle();
+    void begin_update() {
+        services_.begin_update();
+        backends_.begin_update();
     }
 
     [[nodiscard]] std::uint32_t new_service() {
@@ -39,7 +39,7 @@ class placement {
     void release_service(std::uint32_t place) {
         if (place == no_service) return;
         working_->services.edit(place) = {};
-        services_.give_back(place);
+        services_.release(place);
     }
     /// Flows of these backends look up whether the address that their client spoke to still is the port's.
     void ask_again(compiled_port const& port) {
@@ -64,7 +64,7 @@ class placement {
 
     /// Whether backends were removed since the last call.
     [[nodiscard]] bool take_released() noexcept { return std::exchange(has_released_, false); }
-    /// Places that got a new owner since settle().
+    /// Places that got a new owner since begin_update().
     [[nodiscard]] std::span<std::uint32_t const> renewed_services() const noexcept { return services_.renewed(); }
     [[nodiscard]] std::span<std::uint32_t const> renewed_backends() const noexcept { return backends_.renewed(); }
 
@@ -129,7 +129,7 @@ inline void placement::release_backend(std::uint32_t place) {
     auto const& backend = working_->backend_at(place);
     working_->backend_addresses.remove(backend.address);
     former_.insert_or_assign({backend.service, backend.address, backend.port}, place);
-    backends_.give_back(place);
+    backends_.release(place);
 }
 
 /// Both what the port had and what it gets are in the order of targets, so they are merged.

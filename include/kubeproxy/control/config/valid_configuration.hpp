@@ -118,7 +118,7 @@ class valid_configuration {
         if (open_++ == 0) claims_.begin_batch();
     }
     void end_changes() {
-        if (--open_ == 0) settle_claims();
+        if (--open_ == 0) award_claims();
     }
     /// Claims that services have lost since the last call and have not got back: each names the service, the claim and
     /// the service that serves it.
@@ -140,7 +140,7 @@ class valid_configuration {
                                                             std::uint32_t slot) const;
     void replace(std::uint32_t slot, configured_service next);
     void move_claims(service_configuration const* before, service_configuration const& next, std::uint32_t slot);
-    void settle_claims();
+    void award_claims();
     void note_lost(std::uint32_t slot, configured_service const& before, std::forward_list<claim> const& now);
 
     std::shared_ptr<node_configuration const> node_ = std::make_shared<node_configuration const>();
@@ -221,7 +221,7 @@ inline void valid_configuration::move_claims(service_configuration const* before
 }
 
 /// Services that have won or lost claims get a new object, so that they are compiled again.
-inline void valid_configuration::settle_claims() {
+inline void valid_configuration::award_claims() {
     for (auto const slot : claims_.take_affected()) {
         if (slot >= services_.size() || services_[slot] == nullptr) continue;
         auto const now = services_[slot];

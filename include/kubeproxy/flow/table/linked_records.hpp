@@ -95,7 +95,7 @@ class linked_records {
             if (end_in_state(ref, raw, how)) return true;
         return false;
     }
-    /// Ends a flow that is in this very state still. \pre raw is a live state, loaded with is_settled()'s order
+    /// Ends a flow that is in this very state still. \pre raw is a live state, loaded with is_complete()'s order
     bool end_in_state(flow_ref ref, std::uint8_t raw, flow_end how) noexcept {
         if (!records_.body(ref).raw_state.replace(raw, 0)) return false;
         auto const [original_hash, reply_hash] = hashes(ref);

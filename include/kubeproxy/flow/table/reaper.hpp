@@ -125,7 +125,7 @@ class flow_reaper {
         using enum detail::room;
         auto const ref = p.ref();
         if (!ref) return {{}, none};
-        if (!flows.records().is_settled(ref)) return {{}, lost_race};
+        if (!flows.records().is_complete(ref)) return {{}, lost_race};
         auto const& body = flows.records().body(ref);
         bool const is_expired = body.is_expired(now);
         if (!is_expired && (!is_evictable(static_cast<flow_state>(p.raw_state())) || !p.is_silent_since(body)))
@@ -169,7 +169,7 @@ class flow_reaper {
         std::size_t found = 0, ended = 0;
         for (std::size_t i = 0; i < count; ++i) {
             auto const ref = records.at(from + i);
-            if (!records.is_settled(ref) || !records.body(ref).is_expired(now)) continue;
+            if (!records.is_complete(ref) || !records.body(ref).is_expired(now)) continue;
             flows.prefetch_end(ref);
             expired[found++] = ref;
         }

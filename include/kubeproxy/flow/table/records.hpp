@@ -103,7 +103,7 @@ class flow_records {
                    : flow_ref::wide(static_cast<std::uint32_t>(position - narrow_ones) + 1, flow_direction::original);
     }
     /// In use, and whole: what is being inserted is left alone. Orders what the caller reads of it next.
-    [[nodiscard]] bool is_settled(flow_ref ref) const noexcept {
+    [[nodiscard]] bool is_complete(flow_ref ref) const noexcept {
         auto const raw = body(ref).raw_state.load_acquire();
         return raw != 0 && (raw & body_type::unfinished) == 0;
     }

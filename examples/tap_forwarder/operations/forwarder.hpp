@@ -144,14 +144,14 @@ class forwarder {
                 mtu; // of a link the router knows better
             std::vector<int> queues;
             for (auto const& device : devices_) queues.push_back(device.queues()[i].number());
-            worker::tell tell_others;
+            worker::announcement announce_to_others;
             if (settings.workers > 1)
-                tell_others = [this](worker& from, worker::news const& what) {
+                announce_to_others = [this](worker& from, worker::neighbour_update const& what) {
                     for (auto& other : workers_)
-                        if (other.get() != &from) other->hear(what);
+                        if (other.get() != &from) other->learn_neighbour(what);
                 };
             workers_.push_back(std::make_unique<worker>(shared, path, worker_queues{std::move(queues), capture_.get()},
-                                                        settings.busy_poll, std::move(tell_others)));
+                                                        settings.busy_poll, std::move(announce_to_others)));
         }
     }
 

@@ -118,7 +118,7 @@ class packet_path {
     }
     /// What a neighbour told another worker.
     template <kubeproxy::ip_version V>
-    void hear(std::uint32_t link, typename V::address const& address, mac_address const& mac, time now) {
+    void learn_neighbour(std::uint32_t link, typename V::address const& address, mac_address const& mac, time now) {
         output_.template learn<V>(link, address, mac, neighbours<V, tap_packet>::told_by::answer, now);
     }
 

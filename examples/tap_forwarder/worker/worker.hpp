@@ -43,17 +43,17 @@ struct worker_counters {
 class worker {
   public:
     /// What a neighbour told, for all other workers.
-    struct news {
+    struct neighbour_update {
         std::uint32_t link;
         kubeproxy::ip_address address;
         mac_address mac;
     };
-    using tell = std::function<void(worker&, news const&)>;
+    using announcement = std::function<void(worker&, neighbour_update const&)>;
 
     /// \param linger how long it looks again before it sleeps
     worker(shared_data_plane const& shared, packet_path_settings const& settings, worker_queues queues,
-           std::chrono::nanoseconds linger, tell tell_all)
-        : flows_{&shared.flows}, reader_{shared.services}, queues_{std::move(queues)}, tell_{std::move(tell_all)},
+           std::chrono::nanoseconds linger, announcement announce)
+        : flows_{&shared.flows}, reader_{shared.services}, queues_{std::move(queues)}, announce_{std::move(announce)},
           path_{shared, settings, queues_, told{this}}, linger_{linger}, wake_{
                                                                              ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)} {
         if (!wake_) throw std::system_error{errno, std::generic_category(), "eventfd"};
@@ -96,7 +96,7 @@ class worker {
 
     /// Leaves it out while the thread is behind, so that a flood of neighbour messages takes no memory: this worker
     /// asks for the address itself when it needs it.
-    void hear(news const& what) {
+    void learn_neighbour(neighbour_update const& what) {
         {
             std::lock_guard const lock{mutex_};
             if (tasks_.size() >= max_waiting_tasks) return;
@@ -106,7 +106,7 @@ class worker {
                 [&]<class Address>(Address const& address) {
                     using version = std::conditional_t<std::same_as<Address, kubeproxy::ipv4::address>, kubeproxy::ipv4,
                                                        kubeproxy::ipv6>;
-                    path_.template hear<version>(what.link, address, what.mac, now());
+                    path_.template learn_neighbour<version>(what.link, address, what.mac, now());
                 },
                 what.address);
         });
@@ -116,7 +116,7 @@ class worker {
     struct told {
         worker* self;
         void operator()(std::uint32_t link, kubeproxy::ip_address const& address, mac_address const& mac) const {
-            if (self->tell_) self->tell_(*self, {link, address, mac});
+            if (self->announce_) self->announce_(*self, {link, address, mac});
         }
     };
     static constexpr std::size_t max_waiting_tasks = 1024;
@@ -214,7 +214,7 @@ class worker {
     kubeproxy::shared_flow_table* flows_;
     kubeproxy::service_reader reader_;
     worker_queues queues_;
-    tell tell_;
+    announcement announce_;
     packet_path<worker_queues, told> path_;
     std::chrono::nanoseconds linger_;
     file_descriptor wake_;

@@ -47,9 +47,9 @@ template <class Table>
 [[nodiscard]] Table& in_domain_of(Table& flows, service_source& services) {
     auto const* const domain = flows.quiescence();
     if (domain != nullptr && domain != &services.quiescence())
-        fail_set_up(std::invalid_argument{"the flow table and the service_source of a proxy have different quiescent "
-                                          "domains; make the table with the "
-                                          "source of its proxies: shared_flow_table{size, secret, services}"});
+        fail_setup(std::invalid_argument{"the flow table and the service_source of a proxy have different quiescent "
+                                         "domains; make the table with the "
+                                         "source of its proxies: shared_flow_table{size, secret, services}"});
     return flows;
 }
 

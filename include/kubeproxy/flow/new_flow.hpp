@@ -38,8 +38,8 @@ namespace detail {
 [[nodiscard]] inline flow_table_size checked(flow_table_size size) {
     auto const largest = std::max(size.narrow, size.wide);
     if (largest > flow_table_size::max)
-        fail_set_up(std::length_error{"a flow table holds at most 2^29 (536870912) flows of each kind, not " +
-                                      std::to_string(largest)});
+        fail_setup(std::length_error{"a flow table holds at most 2^29 (536870912) flows of each kind, not " +
+                                     std::to_string(largest)});
     return size;
 }
 

@@ -32,9 +32,9 @@ namespace detail {
 
 [[nodiscard]] inline worker_share checked(worker_share share) {
     if (share.count == 0 || share.count > worker_share::max_count || share.index >= share.count)
-        fail_set_up(std::invalid_argument{"worker_share{" + std::to_string(share.index) + ", " +
-                                          std::to_string(share.count) +
-                                          "}: the index is from 0 to count - 1, and the count from 1 to 4096"});
+        fail_setup(std::invalid_argument{"worker_share{" + std::to_string(share.index) + ", " +
+                                         std::to_string(share.count) +
+                                         "}: the index is from 0 to count - 1, and the count from 1 to 4096"});
     return share;
 }
 

@@ -45,7 +45,7 @@ class control_visit {
     explicit control_visit(quiescent_domain* domain) : domain_{domain} {
         if (domain_ == nullptr) return;
         auto const place = domain_->attach();
-        if (!place) fail_set_up(std::length_error{"more workers than a quiescent_domain has places for"});
+        if (!place) fail_setup(std::length_error{"more workers than a quiescent_domain has places for"});
         place_ = *place;
         domain_->enter(place_);
     }

@@ -42,7 +42,7 @@ class traffic_counters {
 
     /// Control path, one caller at a time. Costs what is new. Throws std::length_error beyond piece * max_pieces.
     void reserve(std::size_t count) {
-        if (count > piece * max_pieces) fail_set_up(std::length_error{"more counters than a worker can have"});
+        if (count > piece * max_pieces) fail_setup(std::length_error{"more counters than a worker can have"});
         for (; reserved_ * piece < count; ++reserved_)
             pieces_[reserved_].store(std::make_unique<block>().release(), std::memory_order_release);
     }

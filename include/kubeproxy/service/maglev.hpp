@@ -167,9 +167,9 @@ inline void fill_by_weight(ring_filler& ring, std::span<ring_walker> walkers, st
 }
 
 inline void check_ring(std::size_t backends, std::size_t size) {
-    if (backends > ring_backend_limit) fail_set_up(std::length_error{"a ring has at most 65535 backends"});
-    if (size > ring_classes.back().size) fail_set_up(std::length_error{"a ring has at most 655373 entries"});
-    if (!is_prime_size(size)) fail_set_up(std::invalid_argument{"the size of a ring is a prime"});
+    if (backends > ring_backend_limit) fail_setup(std::length_error{"a ring has at most 65535 backends"});
+    if (size > ring_classes.back().size) fail_setup(std::length_error{"a ring has at most 655373 entries"});
+    if (!is_prime_size(size)) fail_setup(std::invalid_argument{"the size of a ring is a prime"});
 }
 
 } // namespace detail

@@ -108,7 +108,7 @@ class service_reader {
   private:
     [[nodiscard]] static std::size_t place(service_source& source) {
         auto const worker = source.domain_.attach();
-        if (!worker) fail_set_up(std::length_error{"more workers than a service_source has places for"});
+        if (!worker) fail_setup(std::length_error{"more workers than a service_source has places for"});
         return *worker;
     }
 

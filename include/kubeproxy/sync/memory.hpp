@@ -31,7 +31,7 @@ struct standard_memory {
     [[nodiscard]] static memory_block allocate(std::size_t bytes) {
         auto space = bytes + alignment;
         auto* const allocation = std::calloc(space, 1);
-        if (allocation == nullptr) fail_set_up(std::bad_alloc{});
+        if (allocation == nullptr) fail_setup(std::bad_alloc{});
         auto* start = allocation;
         std::align(alignment, bytes, start, space);
         return {allocation, start, bytes + alignment};
@@ -49,7 +49,7 @@ struct huge_page_memory {
         bool const worth_it = bytes >= huge_page;
         auto space = worth_it ? bytes + 2 * huge_page : bytes;
         auto* const allocation = mmap(nullptr, space, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (allocation == MAP_FAILED) fail_set_up(std::bad_alloc{});
+        if (allocation == MAP_FAILED) fail_setup(std::bad_alloc{});
         memory_block const block{allocation, allocation, space};
         if (!worth_it) return block;
         auto* start = allocation;

@@ -12,7 +12,7 @@ inline namespace v0_2 {
 /// the error's text to stderr and ends (std::terminate). What can be asked before says so: can_build_ring(),
 /// service_source::has_room(), a Memory policy of the host's. No packet comes here.
 template <class Error>
-[[noreturn]] void fail_set_up(Error const& error) {
+[[noreturn]] void fail_setup(Error const& error) {
 #if defined(__cpp_exceptions)
     throw error;
 #else

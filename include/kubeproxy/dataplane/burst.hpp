@@ -203,9 +203,9 @@ class pipeline : detail::path_check<data_path_fault<Frame, Stages...>> {
         (std::make_index_sequence<sizeof...(Stages) - 1>{});
     }
 
-    template <std::size_t K>
-    [[nodiscard]] auto& stage() noexcept {
-        return std::get<K>(stages_);
+    template <class Stage>
+    [[nodiscard]] Stage& stage() noexcept {
+        return std::get<Stage>(stages_);
     }
 
   private:

@@ -104,8 +104,9 @@ class proxy {
                       "a shared_flow_table goes with a shared_affinity_table, a flow_table with an affinity_table");
     }
     proxy(proxy const&) = delete;
-    /// Does not compile, and says why where a container would move proxies.
-    proxy(proxy&& other) noexcept : proxy{*other.flows_, detail::a_proxy_cannot_be_moved<proxy>::services} {}
+    /// Does not compile, and says why where a container would move proxies. A template: the class may be instantiated.
+    template <std::same_as<proxy> Other>
+    proxy(Other&& other) noexcept : proxy{*other.flows_, detail::a_proxy_cannot_be_moved<Other>::services} {}
     proxy& operator=(proxy const&) = delete;
 
     /// Settles each packet, in order: `settle(packet, outcome)` is called once for every one when its burst is done.
@@ -151,8 +152,9 @@ class proxy {
     [[nodiscard]] Table& flows() const noexcept { return *flows_; }
 
   private:
-    using path = pipeline<frame<P>, burst_size, parse_stage<P>, fragment_stage<P, burst_size>, OwnStage,
-                          locate_stage<P, Table>, preselect_stage<P, Table, affinity_type>, track_stage<P, Table>,
+    using fragments_type = fragment_stage<P, burst_size>;
+    using path = pipeline<frame<P>, burst_size, parse_stage<P>, fragments_type, OwnStage, locate_stage<P, Table>,
+                          preselect_stage<P, Table, affinity_type>, track_stage<P, Table>,
                           select_stage<P, affinity_type>, bind_stage<P, Table>, rewrite_stage<P>, reject_stage<P>>;
 
     proxy(std::unique_ptr<affinity_type> clients, Table& flows, service_source& services,
@@ -177,7 +179,7 @@ class proxy {
     void process_burst(std::span<P> burst, std::chrono::nanoseconds now, Settle& settle, Spare& spare) {
         constexpr bool can_spare = !std::same_as<std::remove_cvref_t<Spare>, no_spares>;
         read_side_section const section{services_};
-        detail::unless_done forget{[this]() noexcept { path_.template stage<1>().forget_due(); }};
+        detail::unless_done forget{[this]() noexcept { path_.template stage<fragments_type>().forget_due(); }};
         burst_ = context_of(section.services(), now, can_spare);
         outcomes_ = nothing_yet;
         path_.run(burst.size(), [&](std::size_t i) { return frame_of(burst[i], i); });
@@ -227,7 +229,7 @@ class proxy {
 
     template <ip_version V, class Settle, class Spare>
     void release_fragments(Settle& settle, Spare& spare) {
-        path_.template stage<1>().template release<V>([&](mutable_byte_span held, P& first) {
+        path_.template stage<fragments_type>().template release<V>([&](mutable_byte_span held, P& first) {
             P* const packet = spare(first, held.size());
             if (packet == nullptr) return verdicts_.count(verdict::drop(drop_reason::no_spare_packet));
             copy_bytes(packet->bytes(), held);
@@ -252,7 +254,7 @@ class proxy {
     /// What every burst does a little of.
     void tidy() noexcept {
         sweep();
-        auto& fragments = path_.template stage<1>();
+        auto& fragments = path_.template stage<fragments_type>();
         for (auto n = fragments.expire(); n > 0; --n) verdicts_.count(verdict::drop(drop_reason::fragment_timeout));
         for (auto n = fragments.take_evicted(); n > 0; --n)
             verdicts_.count(verdict::drop(drop_reason::fragment_store_full));

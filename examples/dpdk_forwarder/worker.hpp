@@ -180,8 +180,7 @@ class worker {
                 swap_addresses(*d.frame);
                 back_.add(*d.frame);
                 break;
-            case kubeproxy::action::drop:
-            case kubeproxy::action::count_: rte_pktmbuf_free(d.frame); break;
+            case kubeproxy::action::drop: rte_pktmbuf_free(d.frame); break;
             }
         }
         auto const unsent =

@@ -87,8 +87,7 @@ class capture_run {
         case kubeproxy::action::reply: return write(f, f.replied());
         case kubeproxy::action::pass:
             return write(f, f.from() == frame::origin::capture ? f.captured() : f.forwarded());
-        case kubeproxy::action::drop:
-        case kubeproxy::action::count_: break;
+        case kubeproxy::action::drop: break;
         }
     }
 

@@ -97,8 +97,7 @@ class forwarder {
         case kubeproxy::action::pass:
             if (!pay_for_hop(p)) return drop(p, counters_.no_hop_left);
             return transmit(p, socket);
-        case kubeproxy::action::drop:
-        case kubeproxy::action::count_: break;
+        case kubeproxy::action::drop: break;
         }
         links_->memory().give_back(p.address());
     }

@@ -121,12 +121,12 @@ enum class action : std::uint8_t {
     forward, ///< rewritten in place: route it by its new destination
     reply, ///< the buffer now holds an answer: send it back to where the packet came from. Its checksums are complete:
            ///< what the host noted of offloads (partial checksum, GSO size) is void
-    drop,
-    count_
+    drop,  ///< release the buffer
 };
+inline constexpr std::size_t action_count = 4;
 
 [[nodiscard]] constexpr std::string_view name(action what) noexcept {
-    constexpr std::array<std::string_view, 4> names{"pass", "forward", "reply", "drop"};
+    constexpr std::array<std::string_view, action_count> names{"pass", "forward", "reply", "drop"};
     return names[static_cast<std::size_t>(what)];
 }
 
@@ -187,7 +187,7 @@ class verdict_counters {
     [[nodiscard]] cell const& of(verdict v) const noexcept {
         return counted_[static_cast<std::size_t>(v.what())][static_cast<std::size_t>(v.why())];
     }
-    std::array<std::array<cell, drop_reason_count>, static_cast<std::size_t>(action::count_)> counted_{};
+    std::array<std::array<cell, drop_reason_count>, action_count> counted_{};
 };
 
 } // namespace v0_2

@@ -212,8 +212,7 @@ class history_run {
             got.out = build::read(result.bytes);
             break;
         case action::reply: got.what = reject; break;
-        case action::drop:
-        case action::count_: got.what = drop; break;
+        case action::drop: got.what = drop; break;
         }
         return got;
     }

@@ -46,7 +46,7 @@ class told_verdicts {
         return why == drop_reason::fragment_timeout || why == drop_reason::fragment_store_full ||
                why == drop_reason::no_spare_packet;
     }
-    std::array<std::array<std::uint64_t, drop_reason_count>, static_cast<std::size_t>(action::count_)> told_{};
+    std::array<std::array<std::uint64_t, drop_reason_count>, action_count> told_{};
 };
 
 struct host_settings {

@@ -78,8 +78,7 @@ class router {
             packet.leave_over({});
             packet.set_origin(packet_origin::router);
             return visit_version(packet, [&]<class V>(V) { transmit<V>(std::move(packet)); });
-        case kubeproxy::action::drop:
-        case kubeproxy::action::count_: break;
+        case kubeproxy::action::drop: break;
         }
         ++counters().dropped_by_library;
         packet.release();

@@ -29,25 +29,25 @@
 namespace kubeproxy {
 inline namespace v0_2 {
 
-/// kube-proxy of stock stages: one worker.
+/// The data path of one worker: a pipeline of all stages, in the order in which a packet meets them. The states between
+/// the stages are in packet_states.hpp.
 ///
-///     parse      bytes -> headers; an ICMP error counts for the flow that it quotes
-///     fragments  a later fragment gets the ports of its first one; an early one waits for it
-///     (own)      a stage of the host's: an access list, a counter, a sampler
-///     locate     headers -> a place in the flow table                          (prefetches its index)
-///     preselect  no place: most likely a new flow, so its backend            (prefetches where it will be entered)
-///     track      place -> the flow, and where it goes; or none                 (prefetches its record)
-///     select     no flow: service -> policy -> ring -> backend
-///     bind       backend -> new addresses, a source port where one is needed; the flow is entered
-///     rewrite    addresses, ports, checksums, family
-///     answer     what is refused: an ICMP error or a TCP reset
+///     parse      reads the headers; an ICMP error belongs to the flow of the packet that it quotes
+///     fragments  gives a later fragment the ports of its first one; holds a later fragment that arrives early
+///     (own)      the host's own stage, if there is one: an access list, a counter, a sampler
+///     locate     looks the packet up in the index of the flow table            (prefetches the index)
+///     preselect  selects the backend of a packet that the index does not have  (prefetches the reply's index entry)
+///     track      finds the flow and what the packet becomes, or no flow        (prefetches the flow's record)
+///     select     without a flow: service, policy, session affinity, ring, backend
+///     bind       enters the flow, with a source port of this node if the source must change
+///     rewrite    addresses, ports, checksums, IP version
+///     reject     tells the sender why its packet is not forwarded: an ICMP error or a TCP reset
 ///
 /// A host's own stage is a type with `step<seen<P, V>> operator()(seen<P, V>&) noexcept` for the versions that it cares
 /// about: it returns what it took, or settles the packet: `s.drop(drop_reason::denied_by_host)`.
 ///
 /// The table and the source outlive the proxy; with a shared table each worker has a proxy of its own. The object stays
-/// where it is: its stages know each other's surroundings.
-/// P is a packet_buffer.
+/// where it is, because its stages point to its members. P is a packet_buffer.
 template <class P, class Table = flow_table, class OwnStage = no_stage>
 class proxy {
     static_assert(detail::has_bytes<P>, "proxy<P>: P needs `mutable_byte_span bytes() noexcept`, see packet_buffer");

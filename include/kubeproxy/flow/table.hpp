@@ -44,12 +44,13 @@ class basic_flow_table {
     using body_type = typename linked_records_type::body_type;
 
     /// \param key keeps clients from choosing packets whose flows fall into one place
+    template <class S = Sharing> // as a template, it is not part of an explicit instantiation of the class
     basic_flow_table(flow_table_size size, secret const& key) : basic_flow_table{size, key, nullptr} {
-        static_assert(!Sharing::is_shared, "a shared table needs its workers' source: {size, secret, services}");
+        static_assert(!S::is_shared, "a shared table needs its workers' source: {size, secret, services}");
     }
-    /// Does not compile.
+    template <class S = Sharing> // does not compile
     explicit basic_flow_table(flow_table_size size) : basic_flow_table{size, secret{0}, nullptr} {
-        static_assert(!std::same_as<Sharing, Sharing>, "a table needs a secret: {size, secret::from_system()}");
+        static_assert(!std::same_as<S, S>, "a table needs a secret: {size, secret::from_system()}");
     }
     /// \param services the service_source of the workers, whose quiescent domain is theirs. It outlives the table.
     template <has_quiescence Source>
@@ -59,8 +60,7 @@ class basic_flow_table {
     basic_flow_table(flow_table_size size, secret const& key, quiescent_domain& domain) requires(Sharing::is_shared)
         : basic_flow_table{size, key, &domain} {}
 
-    /// The secret that the table was made with; proxies derive theirs from it.
-    [[nodiscard]] secret const& key() const noexcept { return key_; }
+    [[nodiscard]] secret const& key() const noexcept { return key_; } ///< proxies derive their secrets from it
     /// Which domain the workers enter; null where one worker has the table for itself.
     [[nodiscard]] quiescent_domain* quiescence() const noexcept { return domain_; }
 

@@ -120,7 +120,7 @@ struct service_configuration {
     return is_of_ku ? service.name : service.name + ':' + std::to_string(port.port);
 }
 
-/// `ku set interface`: where the seed's stateless return mapping is wanted.
+/// `ku set interface`: the interfaces whose replies are translated without a flow.
 struct interface_nat {
     std::string interface {};
     pod_family pods = pod_family::ipv4;

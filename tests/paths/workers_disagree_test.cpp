@@ -126,7 +126,7 @@ TEST_P(workers_disagree, a_packet_follows_the_flow_where_both_have_its_backend) 
 INSTANTIATE_TEST_SUITE_P(sources, workers_disagree,
                          testing::Values(service_case{"nat44_keeps_the_source", "192.0.2.1", "198.51.100.1"},
                                          service_case{"nat64_changes_the_source", "fd00::1", "2001:db8::1"}),
-                         [](auto const& info) { return std::string{info.param.name}; });
+                         [](auto const& test) { return std::string{test.param.name}; });
 
 } // namespace
 } // namespace kubeproxy::workers_disagree_tests

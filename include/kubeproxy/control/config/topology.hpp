@@ -3,9 +3,11 @@
 #include "kubeproxy/version.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <set>
 #include <string>
 #include <tuple>
@@ -49,8 +51,10 @@ class shared_topology {
     }
 
     [[nodiscard]] endpoint_topology const& operator*() const noexcept {
-        static never_destroyed const none{};
-        return shared_ == nullptr ? none.value : shared_->value;
+        // Never destroyed: objects with static storage duration may still use it after main() has returned.
+        alignas(endpoint_topology) static std::array<std::byte, sizeof(endpoint_topology)> storage{};
+        static endpoint_topology const& none = *::new (static_cast<void*>(storage.data())) endpoint_topology{};
+        return shared_ == nullptr ? none : shared_->value;
     }
     [[nodiscard]] endpoint_topology const* operator->() const noexcept { return &**this; }
     /// Whether no other object shares it.
@@ -64,12 +68,6 @@ class shared_topology {
     [[nodiscard]] friend bool operator<(shared_topology const& a, shared_topology const& b) noexcept { return *a < *b; }
 
   private:
-    /// Objects with static storage duration may still use it after main() has returned.
-    union never_destroyed {
-        never_destroyed() noexcept : value{} {}
-        ~never_destroyed() {}
-        endpoint_topology const value;
-    };
     struct counted {
         std::atomic<std::uint32_t> owners;
         endpoint_topology const value;

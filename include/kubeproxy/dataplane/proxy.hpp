@@ -94,8 +94,7 @@ class proxy {
                                  {flows.key().derive(secret_use::identifications), settings.share,
                                   settings.fragments.table.messages, settings.fragments.table.lifetime}},
                 reject_stage<P>{burst_, settings.rejects}} {}
-    /// Does not compile.
-    template <class Sharing>
+    template <class Sharing> // does not compile
         requires(!std::same_as<Sharing, typename Table::sharing_type>)
     proxy(Table& flows, basic_affinity_table<Sharing>&, service_source& services, proxy_settings const& = {},
           OwnStage = {})
@@ -106,7 +105,8 @@ class proxy {
     proxy(proxy const&) = delete;
     /// Does not compile, and says why where a container would move proxies. A template: the class may be instantiated.
     template <std::same_as<proxy> Other>
-    proxy(Other&& other) noexcept : proxy{*other.flows_, detail::a_proxy_cannot_be_moved<Other>::services} {}
+    proxy(Other&& other) noexcept // NOLINT(bugprone-forwarding-reference-overload): takes proxies only, and fails
+        : proxy{*other.flows_, detail::a_proxy_cannot_be_moved<Other>::services} {}
     proxy& operator=(proxy const&) = delete;
 
     /// Settles each packet, in order: `settle(packet, outcome)` is called once for every one when its burst is done.

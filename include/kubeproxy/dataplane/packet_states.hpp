@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kubeproxy/version.hpp" // first, so that a compiler for C++17 stops here and not at the end of a long chain
+
 #include "kubeproxy/dataplane/outcome.hpp"
 #include "kubeproxy/dataplane/step.hpp"
 #include "kubeproxy/flow/flow_ref.hpp"

@@ -131,40 +131,37 @@ class bind_stage {
         auto& after = detail::storage_of(p).template resolved_as<To>();
         bool const knows_reply = p.is_preselected() && !p.result().masqueraded;
         auto inserted = insert(p, after, knows_reply ? p.reply_hash() : flows_->reply_hash(after));
-        for (unsigned attempt = 0; attempt < max_attempts; ++attempt) {
-            if (inserted.what == insert_outcome::reply_taken) {
+        for (unsigned attempt = 0; inserted.what != insert_outcome::inserted; ++attempt) {
+            bool const is_joint = is_shared && inserted.what == insert_outcome::duplicate;
+            if (is_joint && !is_outdated(inserted.ref)) {
+                if (flows_->leaves_as_ipv6(inserted.ref) != std::same_as<To, ipv6>) break;
+                return join<To>(p, inserted.ref);
+            }
+            if (attempt == max_attempts) break;
+            if (is_joint) {
+                flows_->erase(inserted.ref);
+            } else if (inserted.what == insert_outcome::reply_taken) {
                 // Another flow of this client to the same backend, through another address of ours, has the same ports.
                 auto const why = take_port(p.key(), after, after.source, after.source);
                 if (why != drop_reason::none) return p.drop(why);
-            } else if (is_outdated(inserted)) {
-                flows_->erase(inserted.ref);
             } else {
                 break;
             }
             inserted = insert(p, after, flows_->reply_hash(after));
         }
-        if constexpr (is_shared)
-            if (inserted.what == insert_outcome::duplicate && !is_outdated(inserted) &&
-                flows_->leaves_as_ipv6(inserted.ref) == std::same_as<To, ipv6>)
-                return join<To>(p, inserted.ref);
         if (inserted.what != insert_outcome::inserted) return without_flow<To>(p, drop_reason::flow_table_full);
         p.result().relation = flow_relation::fresh;
         auto const& body = flows_->body(inserted.ref);
         return resolved<P, From, To>{p, {body.network_change, body.transport_change}};
     }
 
-    /// Whether another worker has entered the packet's flow since this one looked for it, and sends it to a backend
-    /// that this worker's snapshot does not have. The two workers began their bursts before and after a change of the
-    /// services. The packet must not follow that flow: its backend may have been gone before this burst began.
-    [[nodiscard]] bool is_outdated(insert_result const& inserted) const noexcept {
-        if (!is_shared || inserted.what != insert_outcome::duplicate) return false;
-        auto const& body = flows_->body(inserted.ref);
-        auto const backend = body.backend.load();
-        auto const generation = body.generation.load();
-        if (burst_->is_current(backend, generation)) return false;
-        return flows_->visit_tuples(inserted.ref, [&](auto const& original, auto const& translated) {
-            return standing_of(services(), original, translated, backend, generation).what != flow_standing::current;
-        });
+    /// Whether a flow that another worker has entered since this one looked for it goes to a backend that this worker's
+    /// snapshot does not have. The two workers began their bursts before and after a change of the services. The packet
+    /// must not follow that flow: its backend may have been gone before this burst began.
+    [[nodiscard]] bool is_outdated(flow_ref flow) const noexcept {
+        auto const& body = flows_->body(flow);
+        return !burst_->is_current(body.backend.load(), body.generation.load()) &&
+               standing_of(services(), *flows_, flow).what != flow_standing::current;
     }
 
     /// Another worker has entered the packet's flow since this one looked for it: the packet belongs to that flow.

@@ -77,8 +77,8 @@ class fragment_stage {
         }
     }
 
-    /// Lets none of the early fragments go on with the burst that is over; they wait for another first one, or for
-    /// expire().
+    /// Forgets the first fragments of an earlier burst whose early fragments were not released. The early fragments
+    /// stay held until another first fragment of their message arrives or they expire.
     void forget_due() noexcept {
         std::get<0>(due_).count = 0;
         std::get<1>(due_).count = 0;

@@ -78,25 +78,6 @@ class one_call_at_a_time {
     std::atomic<bool> is_running_{false}; ///< there with NDEBUG, too, so that both kinds of objects link
 };
 
-/// Calls f() at the end of a scope that done() has not been called in: when an exception ends it.
-template <class F>
-class unless_done {
-  public:
-    explicit unless_done(F f) noexcept : f_{f} {}
-    unless_done(unless_done const&) = delete;
-    unless_done& operator=(unless_done const&) = delete;
-    ~unless_done() {
-        if (!is_done_) f_();
-    }
-    void done() noexcept { is_done_ = true; }
-
-  private:
-    F f_;
-    bool is_done_ = false;
-};
-template <class F>
-unless_done(F) -> unless_done<F>;
-
 } // namespace detail
 } // namespace v0_2
 } // namespace kubeproxy

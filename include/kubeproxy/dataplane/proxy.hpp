@@ -179,14 +179,13 @@ class proxy {
     void process_burst(std::span<P> burst, std::chrono::nanoseconds now, Settle& settle, Spare& spare) {
         constexpr bool can_spare = !std::same_as<std::remove_cvref_t<Spare>, no_spares>;
         read_side_section const section{services_};
-        detail::unless_done forget{[this]() noexcept { path_.template stage<fragments_type>().forget_due(); }};
+        path_.template stage<fragments_type>().forget_due(); // of a burst that a callback's exception has ended
         burst_ = context_of(section.services(), now, can_spare);
         outcomes_ = nothing_yet;
         path_.run(burst.size(), [&](std::size_t i) { return frame_of(burst[i], i); });
         finish(burst, settle, spare);
         release_fragments<ipv4>(settle, spare);
         release_fragments<ipv6>(settle, spare);
-        forget.done();
         tidy();
     }
 

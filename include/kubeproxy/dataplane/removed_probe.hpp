@@ -82,12 +82,9 @@ class removed_probe {
         auto const state = body.state();
         bool const is_tcp = kind_of(state) == flow_kind::tcp && state != flow_state::tcp_syn_sent;
         if (!is_tcp || state == flow_state::tcp_closed || body.is_expired(now)) return;
-        auto const backend = body.backend.load();
-        auto const generation = body.generation.load();
-        if (services.is_current(backend, generation)) return;
+        if (services.is_current(body.backend.load(), body.generation.load())) return;
+        if (!is_to_be_reset(services, standing_of(services, *flows_, flow).what)) return;
         flows_->visit_tuples(flow, [&](auto const& original, auto const& translated) {
-            auto const at = standing_of(services, original, translated, backend, generation);
-            if (!is_to_be_reset(services, at.what)) return;
             if (state != flow_state::tcp_cut_reply) send(original.mirrored(), make, emit, probes);
             if (state != flow_state::tcp_cut_original) send(translated, make, emit, probes);
         });

@@ -74,11 +74,8 @@ class track_stage {
                                          transport_event event) const noexcept {
         p.result() = {};
         if (burst_->services == nullptr) return untracked_of(p);
-        auto const generation = record.body.generation.load();
         auto const backend = record.body.backend.load();
-        auto const at = flows_->visit_tuples(flow, [&](auto const& original, auto const& translated) {
-            return standing_of(*burst_->services, original, translated, backend, generation);
-        });
+        auto const at = standing_of(*burst_->services, *flows_, flow);
         if (ends_now(p, flow.direction(), record, event, at.what)) {
             flows_->erase(flow);
             return untracked_of(p);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kubeproxy/flow/flow_ref.hpp"
 #include "kubeproxy/flow/tuple.hpp"
 #include "kubeproxy/service/select.hpp"
 #include "kubeproxy/service/snapshot.hpp"
@@ -68,6 +69,17 @@ template <ip_version O, ip_version T>
                          services.service_at(front->service).main_place == its_backend.service;
     if (is_same) return {flow_standing::current, front->service, backend};
     return {flow_standing::moved, its_backend.service, backend};
+}
+
+/// The same for a flow of a table. Its record may change meanwhile, if other workers share the table.
+template <class Table>
+[[nodiscard]] standing_result standing_of(snapshot const& services, Table const& flows, flow_ref flow) noexcept {
+    auto const& body = flows.body(flow);
+    auto const backend = body.backend.load();
+    auto const generation = body.generation.load();
+    return flows.visit_tuples(flow, [&](auto const& original, auto const& translated) {
+        return standing_of(services, original, translated, backend, generation);
+    });
 }
 
 } // namespace v0_2

@@ -1,5 +1,5 @@
-// Set-up that fails in a program without exceptions: the text of the error is on stderr, and the program ends. The
-// argument says which mistake to make.
+// Construction that fails in a program without exceptions: the error's text appears on stderr, and the program ends.
+// The argument names the mistake that the program makes.
 
 #include <kubeproxy/kubeproxy.hpp>
 

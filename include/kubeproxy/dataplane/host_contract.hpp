@@ -14,7 +14,7 @@
 namespace kubeproxy {
 inline namespace v0_2 {
 
-/// In place of a host's own stage: all packets pass it by.
+/// The host has no stage of its own.
 struct no_stage {};
 
 namespace detail {
@@ -48,13 +48,12 @@ template <class Table>
     auto const* const domain = flows.quiescence();
     if (domain != nullptr && domain != &services.quiescence())
         fail_setup(std::invalid_argument{"the flow table and the service_source of a proxy have different quiescent "
-                                         "domains; make the table with the "
-                                         "source of its proxies: shared_flow_table{size, secret, services}"});
+                                         "domains; make the table with the source of its proxies: "
+                                         "shared_flow_table{size, secret, services}"});
     return flows;
 }
 
-/// Finds, in builds with assertions, a call of a proxy that begins before another one has ended. With NDEBUG it does
-/// nothing.
+/// An assertion that no call of a proxy begins before another one has ended. It has no effect with NDEBUG.
 class one_call_at_a_time {
   public:
     class scope {
@@ -75,7 +74,7 @@ class one_call_at_a_time {
     void end() noexcept { assert(is_running_.exchange(false, std::memory_order_relaxed)); }
 
   private:
-    std::atomic<bool> is_running_{false}; ///< there with NDEBUG, too, so that both kinds of objects link
+    std::atomic<bool> is_running_{false}; ///< unused with NDEBUG; kept so that the layout is the same
 };
 
 } // namespace detail

@@ -188,8 +188,8 @@ struct resolved_error : packet_state<P, From> {
     }
 };
 
-/// A packet that is not forwarded and whose sender is to be told why. Its result is a drop with the reason that the
-/// reject stage gives the reply, too.
+/// A packet that is not forwarded and whose sender is to be told why. Its result is a drop with the reason. If the
+/// reject stage composes a reply, the reply gets the same reason.
 template <packet_buffer P, ip_version V>
 struct rejected : packet_state<P, V> {
     rejected(packet_state<P, V> const& p, icmp_error_fields const& answer) noexcept : packet_state<P, V>{p} {

@@ -43,11 +43,11 @@ inline namespace v0_2 {
 ///     rewrite    addresses, ports, checksums, IP version
 ///     reject     tells the sender why its packet is not forwarded: an ICMP error or a TCP reset
 ///
-/// A host's own stage is a type with `step<seen<P, V>> operator()(seen<P, V>&) noexcept` for the versions that it cares
-/// about: it returns what it took, or settles the packet: `s.drop(drop_reason::denied_by_host)`.
+/// A host's own stage is a type with `step<seen<P, V>> operator()(seen<P, V>&) noexcept` for one IP version or for
+/// both. It returns its argument, or ends the packet's path: `return s.drop(drop_reason::denied_by_host);`.
 ///
-/// The table and the source outlive the proxy; with a shared table each worker has a proxy of its own. The object stays
-/// where it is, because its stages point to its members. P is a packet_buffer.
+/// The table and the source outlive the proxy. With a shared table, each worker has a proxy of its own. A proxy cannot
+/// be moved, because its stages point to its members. P is a packet_buffer.
 template <class P, class Table = flow_table, class OwnStage = no_stage>
 class proxy {
     static_assert(detail::has_bytes<P>, "proxy<P>: P needs `mutable_byte_span bytes() noexcept`, see packet_buffer");
@@ -117,9 +117,9 @@ class proxy {
     /// back at once keeps what `spare` needs of them until process() returns. \param now of the host's clock, from any
     /// start; it should not go back
     ///
-    /// A callback may throw. The exception leaves process(), and the proxy works on with the next call. What was not
-    /// settled by then is the host's to clean up: the rest of `packets`, and buffers from `spare`. A packet is counted
-    /// just before `settle` gets it, so counters say what the host was told, no more.
+    /// A callback may throw. The exception leaves process(), and the proxy can be used again. The host must release the
+    /// packets that `settle` did not get, and the buffers from `spare`. The counters contain exactly the packets that
+    /// `settle` got.
     template <class Settle, class Spare = no_spares>
     void process(std::span<P> packets, std::chrono::nanoseconds now, Settle&& settle, Spare&& spare = {}) {
         static_assert(std::is_invocable_v<Settle&, P&, outcome const&>, "process() calls settle(P&, outcome const&)");

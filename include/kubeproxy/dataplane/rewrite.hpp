@@ -18,9 +18,10 @@ inline namespace v0_2 {
 
 namespace detail {
 
-/// The sender of an ICMP error that is neither end of the flow: a router on the way. Where the family stays, so does
-/// its address. To IPv6 it is embedded as clients are; to IPv4 a router has an address only where it came from behind
-/// the same prefix, and else it speaks as the flow's own end on its side (RFC 6791 wants a pool for this).
+/// The source address for an ICMP error that a router sent, and not an end of the flow. If the IP version stays, the
+/// address stays. Translated to IPv6, the address is embedded in the NAT64 prefix, as addresses of clients are.
+/// Translated to IPv4, an address within that prefix is extracted; any other router appears as the flow's end on its
+/// side (RFC 6791 suggests a pool of addresses for this).
 template <ip_version From, ip_version To>
 typename To::address router_address(typename From::address const& router, typename To::address const& flow_end,
                                     snapshot const& services) noexcept {
@@ -34,9 +35,10 @@ typename To::address router_address(typename From::address const& router, typena
 
 } // namespace detail
 
-/// What an ICMP error about a flow must become.
-/// \param key how the flow shows in the direction in which the error goes; the error quotes the mirror of it
-/// \param after how a packet of that direction leaves
+/// The addresses and the quoted tuple that an ICMP error about a flow must get.
+/// \param key the flow's tuple in packets that travel in the direction of the error; the error quotes a packet of the
+///     opposite direction
+/// \param after the tuple that such packets leave with
 template <ip_version From, ip_version To>
 [[nodiscard]] error_mapping<To> related_mapping(parsed<From> const& error, tuple<From> const& key,
                                                 tuple<To> const& after, snapshot const& services) noexcept {

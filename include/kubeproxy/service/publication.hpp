@@ -117,8 +117,9 @@ class service_reader {
     worker_traffic* traffic_ = nullptr;
 };
 
-/// From enter() to leave() as a scope, so that an exception leaves, too. For a burst, or for a walk over a shared flow
-/// table by another thread than a worker's.
+/// A scope in which a snapshot and the flows of a shared table stay valid: it calls enter() at its begin and leave() at
+/// its end, also when an exception ends it. For one burst, or for a walk over a shared flow table by a thread that has
+/// a service_reader of its own.
 class read_side_section {
   public:
     explicit read_side_section(service_reader& reader) noexcept : reader_{&reader}, services_{reader.enter()} {}
@@ -126,7 +127,7 @@ class read_side_section {
     read_side_section& operator=(read_side_section const&) = delete;
     ~read_side_section() { reader_->leave(); }
 
-    /// Null: there are none yet.
+    /// Null if no services were published yet.
     [[nodiscard]] snapshot const* services() const noexcept { return services_; }
 
   private:

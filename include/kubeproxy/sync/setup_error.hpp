@@ -8,9 +8,9 @@
 namespace kubeproxy {
 inline namespace v0_2 {
 
-/// What set-up does when it cannot go on: throws `error`. A program that is compiled without exceptions instead writes
-/// the error's text to stderr and ends (std::terminate). What can be asked before says so: can_build_ring(),
-/// service_source::has_room(), a Memory policy of the host's. No packet comes here.
+/// Reports that an object cannot be constructed: throws `error`. In a program that is compiled without exceptions it
+/// writes the error's text to stderr and calls std::terminate(). Such programs can check some conditions before:
+/// can_build_ring(), service_source::has_room(). It is never called on the packet path.
 template <class Error>
 [[noreturn]] void fail_setup(Error const& error) {
 #if defined(__cpp_exceptions)

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <iostream>
 #include <span>
+#include <string>
 #include <thread>
 
 using namespace kubeproxy;

@@ -52,8 +52,8 @@ class capture_run {
     [[nodiscard]] std::uint64_t not_ip() const noexcept { return not_ip_; }
 
   private:
-    /// A packet with a damaged header is the library's to drop only where it may be meant for a service: no router
-    /// between would drop it for the lengths that it gives.
+    /// The library drops packets with damaged headers. It gets such a packet only if the packet may be meant for a
+    /// service; all others are written unchanged, as a router that does not check these lengths would forward them.
     [[nodiscard]] bool is_for_library(captured_packet const& packet) {
         auto& f = frames_[waiting_];
         switch (f.assign(link_, packet, point_)) {

@@ -20,8 +20,8 @@ struct settings {
     std::string write;
     configuration_files config;
     std::string report;
-    std::optional<std::uint64_t>
-        seed; ///< none: the same backends as on every node. A capture has no attacker who could use a known secret
+    /// Without it, the same backends as on every node. A capture has no attacker who could use a known secret.
+    std::optional<std::uint64_t> seed;
     capture_point point = capture_point::on_the_way;
     enum class table { none, printed } stats = table::none;
     bool track_direct = false;

@@ -3,6 +3,8 @@
 #include "support/configuration.hpp"
 #include "support/startup_error.hpp"
 
+#include "kubeproxy/flow/new_flow.hpp"
+
 #include <boost/program_options.hpp>
 
 #include <charconv>
@@ -107,7 +109,9 @@ class command_line {
         return {.ku = text("config"), .node = text("node"), .kubernetes = texts("kubernetes")};
     }
     /// The size of the flow table for each IP version.
-    [[nodiscard]] std::uint32_t flows() const { return number("flows", 1u << 20, 64u, 1u << 29); }
+    [[nodiscard]] std::uint32_t flows() const {
+        return number("flows", 1u << 20, 64u, kubeproxy::flow_table_size::max);
+    }
     /// What makes a run repeatable.
     [[nodiscard]] std::optional<std::uint64_t> seed() const {
         if (!has("seed")) return std::nullopt;
